@@ -1,0 +1,1 @@
+"""The judgement engine: closed intervals of counts in, evidence and a verdict out. Pure."""

@@ -1,0 +1,172 @@
+"""The closed sets of words that status, events, metrics and the command line share.
+
+A reason is never renamed: alerts and scripts match on it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Where an attempt is. Paused is a condition, not a phase."""
+
+    PENDING = "Pending"
+    VERIFYING = "Verifying"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    PROVISIONING = "Provisioning"
+    WARMING_UP = "WarmingUp"
+    MIRRORING = "Mirroring"
+    PROGRESSING = "Progressing"
+    PROMOTING = "Promoting"
+    ROLLING_BACK = "RollingBack"
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+    REJECTED = "Rejected"
+    INCONCLUSIVE = "Inconclusive"
+    ABORTED = "Aborted"
+    SUPERSEDED = "Superseded"
+    FALLEN_BACK = "FallenBack"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the attempt has ended: nothing but cleaning up follows."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset(
+    {
+        Phase.PROMOTED,
+        Phase.ROLLED_BACK,
+        Phase.REJECTED,
+        Phase.INCONCLUSIVE,
+        Phase.ABORTED,
+        Phase.SUPERSEDED,
+        Phase.FALLEN_BACK,
+    }
+)
+
+
+class Outcome(StrEnum):
+    """The latched verdict of an attempt: written once, before the writes that carry it out."""
+
+    PROMOTE = "Promote"
+    INITIAL = "Initial"
+    ROLLBACK = "Rollback"
+    REJECT = "Reject"
+    INCONCLUSIVE = "Inconclusive"
+    ABORT = "Abort"
+    SUPERSEDE = "Supersede"
+
+    @property
+    def final_phase(self) -> Phase:
+        """The terminal phase that this outcome ends in."""
+        return _FINAL[self]
+
+    @property
+    def promotes(self) -> bool:
+        """Whether traffic goes to the candidate (True) or back to the baseline (False)."""
+        return self in (Outcome.PROMOTE, Outcome.INITIAL)
+
+
+_FINAL = {
+    Outcome.PROMOTE: Phase.PROMOTED,
+    Outcome.INITIAL: Phase.PROMOTED,
+    Outcome.ROLLBACK: Phase.ROLLED_BACK,
+    Outcome.REJECT: Phase.REJECTED,
+    Outcome.INCONCLUSIVE: Phase.INCONCLUSIVE,
+    Outcome.ABORT: Phase.ABORTED,
+    Outcome.SUPERSEDE: Phase.SUPERSEDED,
+}
+
+
+class ConditionType(StrEnum):
+    """Condition types of a ModelHandoff; all present from the first visit."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    PAUSED = "Paused"
+    ARTIFACTS_VERIFIED = "ArtifactsVerified"
+    CAPACITY_AVAILABLE = "CapacityAvailable"
+    CANARY_READY = "CanaryReady"
+    TRAFFIC_ALIGNED = "TrafficAligned"
+    METRICS_AVAILABLE = "MetricsAvailable"
+    PROMOTED = "Promoted"
+
+
+class Reason(StrEnum):
+    """Why: reasons of conditions, events and verdicts."""
+
+    # Life of an attempt
+    ATTEMPT_STARTED = "AttemptStarted"
+    PROVISIONING = "Provisioning"
+    WARMING_UP = "WarmingUp"
+    COLLECTING = "Collecting"
+    STEP_STARTED = "StepStarted"
+    PROMOTING = "Promoting"
+    ROLLING_BACK = "RollingBack"
+    PROMOTED = "Promoted"
+    INITIAL = "Initial"
+    STEADY = "Steady"
+    NOTHING_SERVES = "NothingServes"
+
+    # Verdicts
+    HARM_DETECTED = "HarmDetected"
+    PROOFS_COMPLETE = "ProofsComplete"
+    MAX_DURATION = "MaxDuration"
+    NO_DATA = "NoData"
+    SHARED_INCIDENT = "SharedIncident"
+    TRAFFIC_SPLIT_MISMATCH = "TrafficSplitMismatch"
+    BUDGET_INSIDE_BUCKET = "BudgetInsideBucket"
+
+    # The candidate's pods
+    CANARY_READY = "CanaryReady"
+    CANARY_CRASHED = "CanaryCrashed"
+    CANARY_UNSTABLE = "CanaryUnstable"
+    CANARY_NOT_READY = "CanaryNotReady"
+    CANARY_LOST = "CanaryLost"
+    ARTIFACT_MISMATCH = "ArtifactMismatch"
+    ARTIFACT_UNAVAILABLE = "ArtifactUnavailable"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    WARMUP_FAILED = "WarmupFailed"
+    CAPACITY_AVAILABLE = "CapacityAvailable"
+    CAPACITY_SHORTAGE = "CapacityShortage"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+
+    # Traffic
+    TRAFFIC_ALIGNED = "TrafficAligned"
+    TRAFFIC_PENDING = "TrafficPending"
+    TRAFFIC_CONTESTED = "TrafficContested"
+    ROUTE_CONFLICT = "RouteConflict"
+    ROUTE_REJECTED = "RouteRejected"
+    BASELINE_MISSING = "BaselineMissing"
+    BASELINE_NOT_READY = "BaselineNotReady"
+    BASELINE_CHANGED = "BaselineChanged"
+
+    # Metrics
+    METRICS_AVAILABLE = "MetricsAvailable"
+    METRICS_ERROR = "MetricsError"
+    METRICS_INVALID = "MetricsInvalid"
+    METRICS_AMBIGUOUS = "MetricsAmbiguous"
+    METRICS_STALE = "MetricsStale"
+    METRICS_MISSING = "MetricsMissing"
+
+    # People
+    PAUSED = "Paused"
+    RESUMED = "Resumed"
+    ABORTED = "Aborted"
+    MANUAL_GATE = "ManualGate"
+    MANUALLY_PROMOTED = "ManuallyPromoted"
+    SUPERSEDED = "Superseded"
+    DELETED = "Deleted"
+    EXTERNAL_BRAKE = "ExternalBrake"
+    RETRY_REQUESTED = "RetryRequested"
+
+    # Input and rights
+    SPEC_INVALID = "SpecInvalid"
+    POLICY_VIOLATION = "PolicyViolation"
+    PERMISSION_DENIED = "PermissionDenied"
+    API_REFUSED = "ApiRefused"
+    PENDING = "Pending"
+    NOT_STARTED = "NotStarted"

@@ -1,0 +1,1 @@
+"""The command lines: modelhandoff and kubectl-handoff."""

@@ -1,0 +1,1 @@
+"""The loop: watch, queue, reconcile, leader lease, health."""

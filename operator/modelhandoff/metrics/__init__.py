@@ -1,0 +1,1 @@
+"""Prometheus: raw counters in, closed intervals of increments out."""

@@ -1,0 +1,234 @@
+"""What one pass may do: a closed set of single steps, each one write (or none).
+
+An action says *what*, in the words of the rollout; the cluster and traffic rooms know how it
+is written down. Every action that rests on an object that was read carries that object's
+resourceVersion, so that a decision made on stale reading is refused by the API server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelhandoff.api.handoff import ModelHandoffSpec
+
+
+@dataclass(frozen=True, slots=True)
+class AddFinalizer:
+    """Hold the handoff's deletion until its traffic has been put right."""
+
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFinalizer:
+    """Let the handoff go."""
+
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAttempt:
+    """Freeze the bundle and start one attempt; 409 means it is there already: obey it.
+
+    The cluster room renders the revision's objects once and stores them in the attempt's
+    snapshot beside ``spec``; nothing ever renders that revision again.
+    """
+
+    name: str
+    bundle: str
+    revision: str
+    ordinal: int
+    kind: str
+    spec: ModelHandoffSpec
+
+
+@dataclass(frozen=True, slots=True)
+class WriteAttempt:
+    """Replace an attempt's status: a transition, a latched verdict, or a checkpoint."""
+
+    name: str
+    resource_version: str
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyWorkload:
+    """Create the revision's Deployment and Service as stored in the attempt's snapshot."""
+
+    attempt: str
+    workload: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleWorkload:
+    """Set a Deployment's replicas, and nothing else of it."""
+
+    workload: str
+    resource_version: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseWorkload:
+    """Take the ownerReferences off a revision's objects, before its first request.
+
+    A foreground deletion of the handoff would otherwise remove pods under live weight.
+    """
+
+    workload: str
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkWorkload:
+    """Set a Deployment's role: stable with its bundle and time, or not stable any more."""
+
+    workload: str
+    resource_version: str
+    stable: bool
+    bundle: str = ""
+    promoted_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteWorkload:
+    """Delete a revision's Deployment and Service (never an adopted one)."""
+
+    workload: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyBaselineService:
+    """Create the operator's own Service in front of an adopted Deployment's pods."""
+
+    name: str
+    selector: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyRoute:
+    """Write the route: all weights as explicit integers summing to 100, in one PATCH.
+
+    Attributes:
+        resource_version: of the route that was read, or "" to create it.
+        backends: (Service, weight), the baseline first; a Service left out gets no backendRef.
+        stamp: who wrote these weights and for what (``rollout.attempt.Stamp``), as annotation.
+        intent: latches why traffic goes back; "" removes the annotation.
+    """
+
+    resource_version: str
+    backends: tuple[tuple[str, int], ...]
+    stamp: str
+    intent: str = ""
+    spec: ModelHandoffSpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRoute:
+    """Delete the operator's own route (only when nothing is to be served)."""
+
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyStableService:
+    """Point the Service with the handoff's own name at the stable pods."""
+
+    selector: Mapping[str, str]
+    resource_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunWarmup:
+    """Create the warm-up Job of an attempt."""
+
+    attempt: str
+    job: str
+    workload: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteWarmup:
+    """Delete the warm-up Job and its pods."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAttempt:
+    """Drop an attempt beyond the history limit."""
+
+    name: str
+
+
+Action = (
+    AddFinalizer
+    | RemoveFinalizer
+    | CreateAttempt
+    | WriteAttempt
+    | ApplyWorkload
+    | ScaleWorkload
+    | ReleaseWorkload
+    | MarkWorkload
+    | DeleteWorkload
+    | ApplyBaselineService
+    | ApplyRoute
+    | DeleteRoute
+    | ApplyStableService
+    | RunWarmup
+    | DeleteWarmup
+    | DeleteAttempt
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A Kubernetes event on the handoff, on transitions only."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one pass does.
+
+    Attributes:
+        action: the one write, or ``None`` when nothing is left to do.
+        urgent: the write takes traffic off a candidate: it goes ahead of all others.
+        events: to post after the action has succeeded.
+        status: the handoff's status as it should read after the action; written once the pass
+            has nothing left to do, and only when it differs.
+        requeue_after: seconds until the next deadline, computed from stored timestamps;
+            ``None`` when only an event can change anything.
+        sentence: what is going on, in one sentence: log line, event and status at once.
+    """
+
+    action: Action | None
+    status: Mapping[str, Any]
+    sentence: str
+    urgent: bool = False
+    events: tuple[Event, ...] = ()
+    requeue_after: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What the metrics room and the engine made of this pass, for ``decide``.
+
+    Exactly one of three: nothing due (``None`` is passed instead of this object), evidence
+    moved on (``evidence``, ``cursor`` and ``verdict`` set), or the source did not answer
+    usefully (``unknown_reason`` set; ``verdict`` is then the judgement on the old evidence).
+    """
+
+    evidence: Mapping[str, Any] | None = None
+    cursor: Mapping[str, Any] | None = None
+    verdict: Any = None
+    unknown_reason: str = ""
+    unknown_message: str = ""
+    next_due: float | None = None

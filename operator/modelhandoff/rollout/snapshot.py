@@ -1,0 +1,198 @@
+"""What one pass sees: everything a decision may depend on, frozen.
+
+The cluster room fills a :class:`Snapshot` from its watch caches; the rollout room only reads
+it. A field is ``None`` when the object does not exist; a field that is not known (a cache that
+has not synced yet) never reaches this room, because the pass does not start before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from modelhandoff.api.handoff import ModelHandoffSpec
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffView:
+    """The ModelHandoff.
+
+    Attributes:
+        raw_spec: ``spec`` exactly as stored; hashes are taken of this.
+        spec: the resolved spec, or ``None`` when it is invalid (then ``errors`` says why).
+        errors: one line for each thing wrong with the spec.
+        annotations: all of them; verbs live here.
+        status: the last written status, ``{}`` before the first.
+    """
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    resource_version: str
+    raw_spec: Mapping[str, Any]
+    spec: ModelHandoffSpec | None
+    errors: tuple[str, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    deleting: bool = False
+    has_finalizer: bool = False
+    status: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """One HandoffAttempt of this handoff.
+
+    Attributes:
+        spec: the frozen, resolved spec that this attempt moves (decoded from its snapshot).
+        status: its status as stored (see ``rollout.attempt.AttemptState``).
+    """
+
+    name: str
+    uid: str
+    resource_version: str
+    handoff_uid: str
+    ordinal: int
+    kind: str
+    bundle: str
+    revision: str
+    spec: ModelHandoffSpec
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """One pod of a revision, with what explains why it is not ready.
+
+    Attributes:
+        waiting_reason: of the first container that waits (``ImagePullBackOff``, ...), or "".
+        waiting_message: the kubelet's own sentence for it.
+        unschedulable: the scheduler's own sentence, or "" when the pod has a node.
+        init_exit_code: of the artifact fetcher's last run that ended, ``None`` before.
+        init_message: its termination message.
+        crash_message: termination message or reason of the server's last crash, or "".
+        crashed: whether the server container ended by itself with an error at least once.
+    """
+
+    name: str
+    created: datetime
+    ready: bool
+    deleting: bool
+    restarts: int
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    unschedulable: str = ""
+    init_exit_code: int | None = None
+    init_message: str = ""
+    crashed: bool = False
+    crash_message: str = ""
+    node: str = ""
+    gpu_product: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadView:
+    """A Deployment: of a revision, or an adopted one.
+
+    Attributes:
+        revision: ten characters as in the label; "" for an adopted Deployment.
+        bundle: annotation of the bundle hash that made it stable, or "".
+        stable: whether it carries the stable role.
+        owned: whether it still has an ownerReference to the handoff (never while it serves).
+        managed: made by the operator (an adopted one is not: never deleted, never relabelled).
+        desired, ready: replicas wanted and ready; ``ready`` counts only the current template.
+        observed: the Deployment controller has seen the current generation.
+        failure: message of its ReplicaFailure condition (quota, admission), or "".
+        promoted_at: when it became stable, from the annotation.
+    """
+
+    name: str
+    uid: str
+    resource_version: str
+    revision: str
+    bundle: str
+    model_version: str
+    stable: bool
+    owned: bool
+    managed: bool
+    deleting: bool
+    desired: int
+    ready: int
+    observed: bool
+    failure: str = ""
+    promoted_at: datetime | None = None
+    pods: tuple[PodView, ...] = ()
+    pod_labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """The handoff's HTTPRoute.
+
+    Attributes:
+        backends: Service name -> weight, as stored; an omitted weight counts as 1.
+        stamp: the annotation written in the same PATCH as the weights (see ``traffic``).
+        intent: the annotation that latches a rollback, or "".
+        landed: every parent has Accepted and ResolvedRefs True for the current generation.
+        message: why not, in the gateway's own words.
+        ours: it carries this handoff's owner annotation.
+    """
+
+    name: str
+    resource_version: str
+    backends: Mapping[str, int]
+    stamp: str
+    intent: str
+    landed: bool
+    message: str
+    ours: bool
+    changed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    """A Service with the handoff's label, or one that has a name the operator would use."""
+
+    name: str
+    resource_version: str
+    selector: Mapping[str, str]
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """The warm-up Job of an attempt.
+
+    Attributes:
+        message: the Job's own words: the pod's termination message, or why it never ran.
+    """
+
+    name: str
+    succeeded: bool
+    failed: bool
+    message: str = ""
+    started_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything one pass may look at, read at one moment.
+
+    Attributes:
+        now: the pass's clock, aware UTC.
+        attempts: of this handoff's uid, by ascending ordinal.
+        workloads: by Deployment name; every Deployment with the handoff's label, and the
+            adopted baseline under its own name.
+        conflicting_routes: ``namespace/name`` of other routes on the same gateway, host, match.
+    """
+
+    now: datetime
+    handoff: HandoffView
+    attempts: tuple[AttemptView, ...] = ()
+    workloads: Mapping[str, WorkloadView] = field(default_factory=dict)
+    services: Mapping[str, ServiceView] = field(default_factory=dict)
+    route: RouteView | None = None
+    conflicting_routes: tuple[str, ...] = ()
+    jobs: Mapping[str, JobView] = field(default_factory=dict)

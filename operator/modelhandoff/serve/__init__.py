@@ -1,0 +1,1 @@
+"""A small reference model server for ONNX models."""

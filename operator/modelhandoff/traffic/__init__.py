@@ -1,0 +1,1 @@
+"""Routers: how a weight becomes real traffic."""

@@ -1,0 +1,1 @@
+"""What runs inside a verification Job or an init container."""
