@@ -22,6 +22,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from modelhandoff.serve.histograms import BinnedCounts, BinnedFamily
 from modelhandoff.serve.reference import Reference
 from modelhandoff.serve.refusals import Rule
 
@@ -52,7 +53,7 @@ class ServerMetrics:
 
     def __init__(self, model_name: str, model_version: str, edges: tuple[float, ...]) -> None:
         # `_created` series double the scrape and carry nothing that process start does not.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         info = Gauge(
@@ -94,11 +95,22 @@ class ServerMetrics:
             buckets=(1, 2, 4, 8, 16, 32, 64, 128),
             registry=self.registry,
         )
-        self._features: dict[str, Histogram] = {}
+        self._feature_family = BinnedFamily(
+            "modelhandoff_server_feature",
+            "Values of a model input, in the bins of the reference file.",
+            "feature",
+            self.registry,
+        )
+        self._output_family = BinnedFamily(
+            "modelhandoff_server_output",
+            "Values of a model output, in the bins of the reference file.",
+            "output",
+            self.registry,
+        )
+        self._features: dict[str, BinnedCounts] = {}
         self._features_missing: dict[str, Counter] = {}
-        self._outputs: dict[str, Histogram] = {}
+        self._outputs: dict[str, BinnedCounts] = {}
         self._outputs_missing: dict[str, Counter] = {}
-        self._tables = _Tables(self.registry)
 
     def add_inputs(self, names: Iterable[str]) -> None:
         """Create the violation series of the model's input tensors."""
@@ -115,7 +127,7 @@ class ServerMetrics:
             registry=self.registry,
         )
         for feature in reference.features:
-            self._features[feature.name] = self._tables.features.add(feature.name, feature.edges)
+            self._features[feature.name] = self._feature_family.add(feature.name, feature.edges)
             self._features_missing[feature.name] = missing.labels(feature.name)
             for rule in (Rule.TYPE, Rule.MISSING, Rule.RANGE, Rule.CATEGORY):
                 self._violations.labels(feature.name, rule.value)
@@ -126,7 +138,7 @@ class ServerMetrics:
             registry=self.registry,
         )
         for output in reference.outputs:
-            self._outputs[output.name] = self._tables.outputs.add(output.name, output.edges)
+            self._outputs[output.name] = self._output_family.add(output.name, output.edges)
             self._outputs_missing[output.name] = missing.labels(output.name)
 
     def answered(self, code: int, seconds: float) -> None:

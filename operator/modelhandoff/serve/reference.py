@@ -81,7 +81,7 @@ class Feature(Bins):
     min: Finite | None = None
     max: Finite | None = None
     categories: Annotated[list[Finite | str], Field(max_length=1000)] | None = None
-    allowMissing: bool = False  # noqa: N815 (a JSON document's own spelling)
+    allowMissing: bool = False
     unit: str | None = None
 
     def admits(self, value: float | str) -> bool:

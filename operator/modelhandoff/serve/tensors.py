@@ -47,7 +47,7 @@ _WANTED: Final[Mapping[str, str]] = {
     "BOOL": "true or false",
     "BYTES": "strings",
     **{name: "integers" for name in NUMPY_OF if "INT" in name},
-    **{name: "finite numbers" for name in FLOATS},
+    **dict.fromkeys(FLOATS, "finite numbers"),
 }
 MAX_NAME = 200
 
@@ -110,7 +110,7 @@ def decode_request(body: Any, specs: Sequence[TensorSpec], *, max_rows: int) -> 
             raise Refused(f"{path}.name: given twice; got {shown(name)}")
         spec = wanted[name]
         shape = _checked_shape(tensor, spec, path, max_rows)
-        feeds[name] = decode_data(spec, shape, tensor.get("data"), lambda i, p=path: f"{p}.data[{i}]")
+        feeds[name] = decode_data(spec, shape, tensor.get("data"), f"{path}.data[{{}}]".format)
     absent = [name for name in wanted if name not in feeds]
     if absent:
         raise Refused(
