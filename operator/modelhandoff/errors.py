@@ -60,3 +60,11 @@ class UnavailableError(HandoffError):
 
 class FencedError(HandoffError):
     """This process is no longer the leader: nothing may be sent any more."""
+
+
+class InvalidSpecError(HandoffError):
+    """Several things that a person wrote are wrong; ``errors`` has one line each."""
+
+    def __init__(self, errors: list[InvalidInputError]) -> None:
+        super().__init__("\n".join(str(error) for error in errors))
+        self.errors = errors

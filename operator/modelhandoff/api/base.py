@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from pydantic import (
     BaseModel,
@@ -26,9 +26,8 @@ class Word(StrEnum):
     def __get_pydantic_core_schema__(
         cls, source: type[Any], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        schema = handler(source)
-        schema["strict"] = False  # type: ignore[typeddict-unknown-key]
-        return schema
+        relaxed: dict[str, Any] = {**handler(source), "strict": False}
+        return cast("CoreSchema", relaxed)
 
 
 class SpecModel(BaseModel):

@@ -30,6 +30,14 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_PART_OF = "app.kubernetes.io/part-of"
 MANAGED_BY = "modelhandoff"
 
+# On a Deployment's own metadata, never on its pod template: a role change restarts no pod.
+LABEL_ROLE = f"{GROUP}/role"
+ROLE_CANDIDATE = "candidate"
+ROLE_STABLE = "stable"
+ANNOTATION_BUNDLE = f"{GROUP}/bundle"
+"""The bundle hash under which the revision became stable."""
+ANNOTATION_PROMOTED_AT = f"{GROUP}/promoted-at"
+
 ANNOTATION_MODEL = f"{GROUP}/model"
 ANNOTATION_MODEL_VERSION = f"{GROUP}/model-version"
 
@@ -38,6 +46,8 @@ ANNOTATION_INTENT = f"{GROUP}/intent"
 """On the route: ``<attempt name>:<Rollback|Abort|...>:<reason>``."""
 ANNOTATION_OWNER = f"{GROUP}/owner"
 """On the route: ``<namespace>/<handoff>/<uid>``; nobody else's route is ever touched."""
+ANNOTATION_STAMP = f"{GROUP}/weights"
+"""On the route, in the same PATCH as the weights: who wrote them and for what."""
 ANNOTATION_EPOCH = f"{GROUP}/epoch"
 """On attempts and routes: the leader epoch that wrote last (fencing)."""
 

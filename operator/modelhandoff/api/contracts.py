@@ -1,0 +1,142 @@
+"""The contracts: what the data look like and what the API promises."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from modelhandoff.api.base import SpecModel, Word
+from modelhandoff.api.cel import Rule
+from modelhandoff.api.quantities import (
+    Duration,
+    ListOf,
+    Ratio,
+    Text,
+    UrlPath,
+    Word63,
+)
+
+
+class FeatureType(Word):
+    """Type of a feature's values."""
+
+    FLOAT = "Float"
+    INTEGER = "Integer"
+    CATEGORY = "Category"
+    STRING = "String"
+    BOOLEAN = "Boolean"
+    TIMESTAMP = "Timestamp"
+
+
+class Leakage(Word):
+    """Whether a feature may know what it shall predict."""
+
+    NONE = "None"
+    SUSPECTED = "Suspected"
+    KNOWN = "Known"
+
+
+class HttpMethod(Word):
+    """Method of the inference call."""
+
+    POST = "POST"
+    PUT = "PUT"
+    GET = "GET"
+
+
+_NUMERIC = (FeatureType.FLOAT, FeatureType.INTEGER)
+
+
+class Feature(SpecModel):
+    """One input of the model."""
+
+    name: Word63
+    """Name of the feature, as the request carries it."""
+    type: FeatureType
+    """Type of its values."""
+    min: float | None = None
+    """Smallest legal value of a number."""
+    max: float | None = None
+    """Largest legal value of a number."""
+    unit: Word63 | None = None
+    """Unit of a number, for example EUR or ms."""
+    categories: Annotated[tuple[Word63, ...], ListOf(64, minimum=1, unique=True)] | None = None
+    """Legal values of a category."""
+    timezone: Word63 | None = None
+    """Time zone of a timestamp, for example UTC."""
+    max_null_fraction: Ratio = 0.0
+    """Largest share of missing values, 0 to 1. None may be missing when not set."""
+    source: Text | None = None
+    """Where the value comes from."""
+    refresh: Duration | None = None
+    """How often the value is renewed at its source."""
+    leakage: Leakage = Leakage.NONE
+    """Whether the feature may know what it shall predict."""
+    mitigation: Text | None = None
+    """What is done about known leakage."""
+    drift_sensitive: bool = False
+    """The feature is watched: a Drift metric must name it."""
+
+    rules = (
+        Rule(
+            cel="!has(self.min) || !has(self.max) || self.min <= self.max",
+            holds=lambda self: self.min is None or self.max is None or self.min <= self.max,
+            at="min",
+            wrong="the smallest value is above the largest",
+            allowed="min <= max",
+        ),
+        Rule(
+            cel="self.type in ['Float', 'Integer'] || (!has(self.min) && !has(self.max))",
+            holds=lambda self: self.type in _NUMERIC or (self.min is None and self.max is None),
+            at="type",
+            wrong="only numbers have min and max",
+            allowed="type: Float or Integer, or neither min nor max",
+        ),
+        Rule(
+            cel="has(self.categories) == (self.type == 'Category')",
+            holds=lambda self: (self.categories is not None) == (self.type is FeatureType.CATEGORY),
+            at="type",
+            wrong="a Category lists its categories, and nothing else does",
+            allowed="type: Category together with categories",
+        ),
+        Rule(
+            cel="!has(self.leakage) || self.leakage != 'Known' || has(self.mitigation)",
+            holds=lambda self: self.leakage is not Leakage.KNOWN or self.mitigation is not None,
+            at="leakage",
+            wrong="known leakage has no mitigation",
+            allowed="a mitigation that says what is done about it",
+        ),
+    )
+
+
+class DataContract(SpecModel):
+    """What the model's inputs look like."""
+
+    features: Annotated[tuple[Feature, ...], ListOf(200, minimum=1, key="name")]
+    """The inputs of the model."""
+
+
+class LatencyBudget(SpecModel):
+    """How fast the API promises to answer."""
+
+    p95: Duration
+    """95 of 100 requests are answered within this time."""
+
+
+class ApiContract(SpecModel):
+    """What the API promises to its callers."""
+
+    method: HttpMethod = HttpMethod.POST
+    """Method of the inference call. POST when not set."""
+    path: UrlPath
+    """Path of the inference call, for example /v2/models/fraud/infer."""
+    latency: LatencyBudget
+    """How fast the API promises to answer."""
+
+
+class Contracts(SpecModel):
+    """The contracts between the model and those who call it."""
+
+    data: DataContract | None = None
+    """What the model's inputs look like."""
+    api: ApiContract
+    """What the API promises to its callers."""

@@ -1,0 +1,255 @@
+"""ModelHandoff: the reviewable object that says what shall serve and on which terms."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from modelhandoff.api.base import SpecModel, StatusModel, Word
+from modelhandoff.api.candidate import Candidate
+from modelhandoff.api.cel import Rule
+from modelhandoff.api.contracts import Contracts
+from modelhandoff.api.meta import Condition, Message, ObjectMeta, Short
+from modelhandoff.api.monitoring import DriftOf, Monitoring
+from modelhandoff.api.names import API_VERSION
+from modelhandoff.api.quantities import HINT, ListOf, ObjectName, Percent, Timestamp
+from modelhandoff.api.rollout_spec import Rollout
+from modelhandoff.api.runbook import Runbook
+from modelhandoff.api.vocabulary import Phase
+
+
+class WorkloadKind(Word):
+    """Kind of an adopted workload."""
+
+    DEPLOYMENT = "Deployment"
+
+
+class ScaleDown(Word):
+    """Whether an adopted baseline may be scaled."""
+
+    NEVER = "Never"
+    ON_PROMOTION = "OnPromotion"
+
+
+class WorkloadRef(SpecModel):
+    """A workload of the handoff's namespace."""
+
+    kind: WorkloadKind = WorkloadKind.DEPLOYMENT
+    """Its kind."""
+    name: ObjectName
+    """Its name."""
+
+
+class Baseline(SpecModel):
+    """What the candidate is compared with. The stable revision when not set."""
+
+    workload_ref: WorkloadRef | None = None
+    """A Deployment that serves already, adopted on the first handoff and never rewritten."""
+    expected_revision: (
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^v1-[0-9a-f]{10,64}$", max_length=67),
+            Field(json_schema_extra={HINT: "v1- and the 10 to 64 digits of a revision"}),
+        ]
+        | None
+    ) = None
+    """Refuse to start when something else is stable."""
+    scale_down: ScaleDown = ScaleDown.NEVER
+    """Whether an adopted Deployment goes to zero pods after promotion. Never when not set."""
+
+
+class PolicyRef(SpecModel):
+    """A HandoffPolicy."""
+
+    name: ObjectName
+    """Its name."""
+
+
+def _drift_features(monitoring: Monitoring) -> set[str]:
+    return {m.feature for m in monitoring.metrics if m.of is DriftOf.FEATURE and m.feature}
+
+
+def _watched(spec: ModelHandoffSpec) -> bool:
+    if spec.contracts.data is None:
+        return True
+    sensitive = {f.name for f in spec.contracts.data.features if f.drift_sensitive}
+    return sensitive <= _drift_features(spec.monitoring)
+
+
+def _declared(spec: ModelHandoffSpec) -> bool:
+    if spec.contracts.data is None:
+        return True
+    return _drift_features(spec.monitoring) <= {f.name for f in spec.contracts.data.features}
+
+
+class ModelHandoffSpec(SpecModel):
+    """What shall serve, on which terms, and who answers for it."""
+
+    policy_ref: PolicyRef | None = None
+    """The policy; the one called default, if it exists, when not set."""
+    suspend: bool = False
+    """Hold at the current step, weights untouched. Part of no hash."""
+    candidate: Candidate
+    """What shall serve."""
+    baseline: Baseline = Baseline()
+    """What the candidate is compared with."""
+    contracts: Contracts
+    """The contracts between the model and those who call it."""
+    rollout: Rollout
+    """How the candidate comes to production."""
+    monitoring: Monitoring
+    """What is measured while both versions serve."""
+    runbook: Runbook
+    """Who owns the model and what to do when it hurts."""
+
+    rules = (
+        Rule(
+            cel=(
+                "!has(self.contracts.data) || self.contracts.data.features.all(f,"
+                " !has(f.driftSensitive) || !f.driftSensitive"
+                " || self.monitoring.metrics.exists(m, has(m.feature) && m.feature == f.name))"
+            ),
+            holds=_watched,
+            at="contracts.data.features",
+            wrong="a driftSensitive feature is not watched",
+            allowed="for each a metric with type: Drift, of: Feature, feature: <its name>",
+        ),
+        Rule(
+            cel=(
+                "!has(self.contracts.data) || self.monitoring.metrics.all(m,"
+                " !has(m.feature)"
+                " || self.contracts.data.features.exists(f, f.name == m.feature))"
+            ),
+            holds=_declared,
+            at="monitoring.metrics",
+            wrong="a Drift metric names a feature that the data contract does not have",
+            allowed="names from contracts.data.features",
+        ),
+    )
+
+
+class VersionStatus(StatusModel):
+    """A version as it serves or is tried."""
+
+    version: Annotated[str, StringConstraints(max_length=64)]
+    """Version of the model."""
+    revision: Annotated[str, StringConstraints(max_length=67)]
+    """Its revision hash."""
+    since: Timestamp | None = None
+    """Since when."""
+
+
+class StepStatus(StatusModel):
+    """Where the rollout is."""
+
+    index: Annotated[int, Field(ge=0, le=20)]
+    """The current step, counted from 1; 0 before traffic."""
+    count: Annotated[int, Field(ge=0, le=20)]
+    """Number of steps."""
+    weight: Percent
+    """Percent of the traffic that the candidate has."""
+    started_at: Timestamp | None = None
+    """When the weight had landed."""
+
+
+class VerdictStatus(StatusModel):
+    """What the evidence says."""
+
+    decision: Annotated[str, StringConstraints(max_length=63)]
+    """Continue, Promote, Rollback, Hold or Inconclusive."""
+    reason: Annotated[str, StringConstraints(max_length=63)]
+    """Why, as one word."""
+    message: Message = ""
+    """Why, as a sentence with numbers."""
+
+
+class MetricStatus(StatusModel):
+    """What one metric says."""
+
+    name: Annotated[str, StringConstraints(max_length=63)]
+    """Name of the metric."""
+    state: Literal["Pass", "Fail", "Unknown", "Pending"]
+    """Pass: proven safe. Fail: harm. Unknown: no usable data. Pending: not proven yet."""
+    candidate: float | None = None
+    """The candidate's value."""
+    baseline: float | None = None
+    """The baseline's value."""
+    ratio: float | None = None
+    """Candidate over baseline."""
+    interval: Annotated[tuple[float, ...], ListOf(2)] = ()
+    """Interval of the ratio, lower and upper end."""
+    samples: Annotated[int, Field(ge=0)] | None = None
+    """Requests of the candidate that it rests on."""
+    needs: Annotated[str, StringConstraints(max_length=256)] | None = None
+    """What is missing for a proof."""
+
+
+class HistoryEntry(StatusModel):
+    """How an earlier attempt ended."""
+
+    attempt: Short
+    """Name of the attempt."""
+    version: Annotated[str, StringConstraints(max_length=64)]
+    """Version of the model."""
+    revision: Annotated[str, StringConstraints(max_length=67)]
+    """Its revision hash."""
+    outcome: Annotated[str, StringConstraints(max_length=63)]
+    """How it ended."""
+    reason: Annotated[str, StringConstraints(max_length=63)]
+    """Why."""
+    at: Timestamp
+    """When."""
+
+
+class AttemptRef(StatusModel):
+    """The current attempt."""
+
+    name: Short
+    """Name of the HandoffAttempt."""
+    ordinal: Annotated[int, Field(ge=0)] = 0
+    """Counts attempts of this handoff."""
+
+
+class ModelHandoffStatus(StatusModel):
+    """What is going on, small and bounded; the evidence is in the attempt."""
+
+    observed_generation: Annotated[int, Field(ge=-1)] = -1
+    """Generation that this status speaks of; -1 before the first visit."""
+    phase: Phase | None = None
+    """Where the current attempt is."""
+    message: Annotated[str, StringConstraints(max_length=2048)] = ""
+    """What is going on, in one sentence."""
+    next_action: Message = ""
+    """What a person should do, ready to paste; empty when nothing."""
+    stable: VersionStatus | None = None
+    """The version that serves."""
+    candidate: VersionStatus | None = None
+    """The version that is tried."""
+    attempt_ref: AttemptRef | None = None
+    """The current attempt."""
+    step: StepStatus | None = None
+    """Where the rollout is."""
+    verdict: VerdictStatus | None = None
+    """What the evidence says."""
+    metrics: Annotated[tuple[MetricStatus, ...], ListOf(50, key="name")] = ()
+    """What each metric says."""
+    gpu: Annotated[str, StringConstraints(max_length=128)] | None = None
+    """GPUs of the candidate, as text for the wide listing."""
+    handled_request: Annotated[str, StringConstraints(max_length=512)] | None = None
+    """The last verb that was carried out; it is never carried out again."""
+    history: Annotated[tuple[HistoryEntry, ...], ListOf(10)] = ()
+    """How the last ten attempts ended, newest first."""
+    conditions: Annotated[tuple[Condition, ...], ListOf(32, key="type")] = ()
+    """Aspects of the state, as Kubernetes tools read them."""
+
+
+class ModelHandoff(StatusModel):
+    """A machine-learning model on its way to production, and the terms of its handoff."""
+
+    api_version: Literal["modelhandoff.dev/v1alpha1"] = API_VERSION  # type: ignore[assignment]
+    kind: Literal["ModelHandoff"] = "ModelHandoff"
+    metadata: ObjectMeta
+    spec: dict[str, Any]
+    """As the user wrote it; `modelhandoff.api.resolve` turns it into a ModelHandoffSpec."""
+    status: ModelHandoffStatus = ModelHandoffStatus()

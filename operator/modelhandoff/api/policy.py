@@ -1,0 +1,113 @@
+"""HandoffPolicy: what the platform team allows, offers and presets for every handoff."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from modelhandoff.api.base import SpecModel, StatusModel
+from modelhandoff.api.candidate import Startup
+from modelhandoff.api.meta import ObjectMeta
+from modelhandoff.api.names import API_VERSION
+from modelhandoff.api.quantities import HINT, Duration, HttpUrl, Label63, ListOf
+from modelhandoff.api.rollout_spec import Capacity, Decision, OnMetricsUnknown, Warmup
+
+
+class MetricSource(SpecModel):
+    """A Prometheus endpoint that handoffs may name."""
+
+    name: Label63
+    """Name that handoffs use in monitoring.source."""
+    url: HttpUrl
+    """Base address of its API."""
+    timeout: Duration = timedelta(seconds=10)
+    """Longest wait for one answer. 10s when not set."""
+    max_series: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    """Most series that one answer may hold. 20000 when not set."""
+
+
+class Limits(SpecModel):
+    """Bounds on what handoffs may ask for."""
+
+    max_first_weight: Annotated[int, Field(ge=1, le=99)] | None = None
+    """Largest weight of the first step, in percent."""
+    min_step_duration: Duration | None = None
+    """Shortest minDuration of a step."""
+    max_replicas: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Most pods at full traffic."""
+
+
+class MonitoringDefaults(SpecModel):
+    """Presets for monitoring."""
+
+    source: Label63 | None = None
+    """Metric source of handoffs that name none."""
+    interval: Duration | None = None
+    """Length of one look."""
+
+
+class Defaults(SpecModel):
+    """Values for what a handoff leaves out. A handoff's own value always wins."""
+
+    startup: Startup | None = None
+    """For candidate.serving.startup."""
+    capacity: Capacity | None = None
+    """For rollout.capacity."""
+    warmup: Warmup | None = None
+    """For rollout.warmup."""
+    decision: Decision | None = None
+    """For rollout.decision."""
+    on_metrics_unknown: OnMetricsUnknown | None = None
+    """For rollout.onMetricsUnknown."""
+    scale_down_delay: Duration | None = None
+    """For rollout.scaleDownDelay."""
+    probation: Duration | None = None
+    """For rollout.probation."""
+    revision_history_limit: Annotated[int, Field(ge=0, le=20)] | None = None
+    """For rollout.revisionHistoryLimit."""
+    monitoring: MonitoringDefaults | None = None
+    """For monitoring."""
+
+
+Prefix = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9][-a-z0-9._:/]*$", max_length=253),
+    Field(json_schema_extra={HINT: "a registry or the beginning of a repository name"}),
+]
+Host = Annotated[
+    str,
+    StringConstraints(pattern=r"^(\*\.)?[a-z0-9][-a-z0-9.]*(:[0-9]{1,5})?$", max_length=253),
+    Field(json_schema_extra={HINT: "a host, host:port, or *. and a domain"}),
+]
+
+
+class PolicySpec(SpecModel):
+    """What is allowed, offered and preset."""
+
+    metric_sources: Annotated[tuple[MetricSource, ...], ListOf(16, key="name")] = ()
+    """Prometheus endpoints that handoffs may name."""
+    registries: Annotated[tuple[Prefix, ...], ListOf(64, unique=True)] = ()
+    """Registries, or beginnings of repositories, that images may come from; all when empty."""
+    artifact_hosts: Annotated[tuple[Host, ...], ListOf(64, unique=True)] = ()
+    """Hosts that artifacts may come from; all when empty."""
+    allow_unpinned_images: bool = False
+    """Whether an image may be named by tag instead of digest."""
+    allow_http: bool = False
+    """Whether artifacts may be fetched without TLS; their digests are checked all the same."""
+    allow_direct_initial: bool = True
+    """Whether a first version may serve without a baseline to compare with."""
+    limits: Limits = Limits()
+    """Bounds on what handoffs may ask for."""
+    defaults: Defaults = Defaults()
+    """Values for what a handoff leaves out."""
+
+
+class HandoffPolicy(StatusModel):
+    """What the platform team allows, offers and presets. Cluster-scoped."""
+
+    api_version: Literal["modelhandoff.dev/v1alpha1"] = API_VERSION  # type: ignore[assignment]
+    kind: Literal["HandoffPolicy"] = "HandoffPolicy"
+    metadata: ObjectMeta
+    spec: PolicySpec = PolicySpec()
