@@ -1,0 +1,253 @@
+"""Builds the images that are out of date and keeps the result as OCI blobs.
+
+Below the tool's folder:
+
+    images/storage, run, tmp   buildah's store: the layer cache of Dockerfiles
+    images/blobs, layers       finished layers, configurations and manifests
+    images/built/NAME.json     what was built, and from which key
+    images/wheels/NAME-KEY/    locked libraries
+    images/context/NAME/       build context of the last build
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from e2e.cluster.errors import ClusterError
+from e2e.cluster.images import wheels
+from e2e.cluster.images.base import base_key, make_rootfs
+from e2e.cluster.images.catalogue import CATALOGUE, OWN, ProgramImage, PythonImage, tag
+from e2e.cluster.images.keys import file_key, key, tree_key
+from e2e.cluster.images.oci import Blob, Layout, Manifest
+from e2e.cluster.images.store import Store
+from e2e.cluster.progress import Progress
+
+SOURCES = ("operator/modelhandoff", "pyproject.toml", "README.md", "LICENSE")
+"""What our own wheel is made of."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """One finished image and the key it was built from."""
+
+    key: str
+    image: Manifest
+
+
+class Builder:
+    """Builds into `root`, from the repository at `repo`.
+
+    Args:
+        root: cache folder.
+        repo: the repository's top folder.
+        progress: told about every phase.
+    """
+
+    def __init__(self, root: Path, repo: Path, progress: Progress) -> None:
+        self._root = root
+        self._repo = repo
+        self._progress = progress
+        for folder in ("built", "wheels", "context"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        self.layout = Layout(root)
+        self._store = Store(root)
+        self._base = f"localhost/modelhandoff/base:{base_key()}"
+
+    def known(self, name: str) -> Built | None:
+        """What was built last under this name."""
+        path = self._root / "built" / f"{name}.json"
+        if not path.exists():
+            return None
+        record = json.loads(path.read_text())
+        image = record["image"]
+        parts = tuple(Blob(**part) for part in image["parts"])
+        return Built(record["key"], Manifest(Blob(**image["blob"]), parts))
+
+    def build(self, names: list[str], programs: Mapping[str, Path]) -> dict[str, Manifest]:
+        """Bring the named images up to date.
+
+        Args:
+            names: folders under `images/`.
+            programs: compiled programs by `ProgramImage.built_as`.
+        """
+        with self._locked():
+            stale = {n: k for n in names if self._stale(n, k := self._key(n, programs))}
+            if stale:
+                self._prepare(list(stale))
+            for name, wanted in stale.items():
+                with self._progress.phase(f"Image {name}"):
+                    self._build_one(name, wanted, programs)
+            found = {name: self.known(name) for name in names}
+            if stale:
+                every = (self.known(name) for name in CATALOGUE)
+                self.layout.keep_only(built.image for built in every if built)
+        return {name: built.image for name, built in found.items() if built}
+
+    def write_context(
+        self, name: str, folder: Path, programs: Mapping[str, Path]
+    ) -> dict[str, str]:
+        """Fill `folder` with all the Dockerfile needs; the build arguments, BASE left out."""
+        image = CATALOGUE[name]
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self._repo / "images" / name, folder)
+        if isinstance(image, PythonImage):
+            lock, libraries = self._libraries(image)
+            shutil.copy(libraries / "requirements.txt", folder)
+            shutil.copytree(libraries, folder / "wheels", copy_function=_link)
+            wheels.build_own(self._repo, folder / "dist")
+            return {"LOCK": lock, "OURS": self._own_key()}
+        target = folder / image.program
+        if image.built_as:
+            _link(self._program(image, programs), target)
+        else:
+            wheels.extract_program(self._wheel_folder(image), image.program, target)
+        return {}
+
+    def _stale(self, name: str, wanted: str) -> bool:
+        built = self.known(name)
+        if built is None or built.key != wanted:
+            return True
+        return not all(self.layout.path(b.digest).exists() for b in built.image.parts)
+
+    def _key(self, name: str, programs: Mapping[str, Path]) -> str:
+        image = CATALOGUE[name]
+        source = tree_key(self._repo / "images", [name])
+        if isinstance(image, PythonImage):
+            lock = wheels.locked_requirements(self._repo, image)
+            return key(base_key(), source, lock, wheels.PIP, self._own_key())
+        if image.built_as is None:
+            return key(base_key(), source)
+        return key(base_key(), source, file_key(self._program(image, programs)))
+
+    def _own_key(self) -> str:
+        return tree_key(self._repo, SOURCES)
+
+    def _prepare(self, names: list[str]) -> None:
+        """Base image and downloads side by side: both mostly wait for the network."""
+        with self._progress.phase("Base image and wheels"), ThreadPoolExecutor(2) as pool:
+            pending = [pool.submit(self._make_base)]
+            for name in names:
+                image = CATALOGUE[name]
+                if isinstance(image, PythonImage):
+                    pending.append(pool.submit(self._libraries, image))
+                elif image.built_as is None:
+                    pending.append(pool.submit(self._wheel_folder, image))
+            for future in pending:
+                future.result()
+
+    def _make_base(self) -> None:
+        if self._store.image_id(self._base):
+            return
+        context = self._root / "context" / "base"
+        shutil.rmtree(context, ignore_errors=True)
+        shutil.copytree(self._repo / "images" / "base", context)
+        make_rootfs(context / "base.tar")
+        self._store.build(context, self._base, args={})
+        shutil.rmtree(context)
+        (lowest,) = self._store.layers(self._base)
+        self.layout.put_layer(lowest.folder, lowest.identity, keep_times=True)
+
+    def _libraries(self, image: PythonImage) -> tuple[str, Path]:
+        """Key and folder of the locked wheels of an image, with pip's own and `requirements.txt`."""
+        locked = wheels.locked_requirements(self._repo, image)
+        lock = key(locked, wheels.PIP)
+        folder = self._root / "wheels" / f"{image.name}-{lock}"
+        if not (folder / "complete").exists():
+            folder.mkdir(exist_ok=True)
+            (folder / "requirements.txt").write_text(locked)
+            (folder / "pip.txt").write_text(f"{wheels.PIP}\n")
+            wheels.download(folder / "requirements.txt", folder, hashed=True)
+            wheels.download(folder / "pip.txt", folder, hashed=False)
+            (folder / "complete").touch()
+            self._forget_wheels(image.name, folder)
+        return lock, folder
+
+    def _wheel_folder(self, image: ProgramImage) -> Path:
+        requirements = self._repo / "images" / image.name / "requirements.txt"
+        folder = self._root / "wheels" / f"{image.name}-{key(requirements.read_text())}"
+        if not (folder / "complete").exists():
+            wheels.download(requirements, folder, hashed=True)
+            (folder / "complete").touch()
+            self._forget_wheels(image.name, folder)
+        return folder
+
+    def _forget_wheels(self, name: str, current: Path) -> None:
+        for folder in (self._root / "wheels").iterdir():
+            if folder.name.rpartition("-")[0] == name and folder != current:
+                shutil.rmtree(folder)
+
+    def _build_one(self, name: str, wanted: str, programs: Mapping[str, Path]) -> None:
+        image = CATALOGUE[name]
+        context = self._root / "context" / name
+        args = {"BASE": self._base, **self.write_context(name, context, programs)}
+        if isinstance(image, PythonImage):
+            # Tagged, so that the libraries stay cached when our own last layer is replaced.
+            libraries = f"localhost/modelhandoff/{name}-libraries:dev"
+            self._store.build(context, libraries, args=args, target="libraries")
+        self._store.build(context, tag(name), args=args)
+        shutil.rmtree(context)
+        if isinstance(image, PythonImage) and image.imports:
+            self._store.run(tag(name), ["python", "-c", import_check(image.imports)])
+        layers = [
+            self.layout.put_layer(layer.folder, layer.identity)
+            for layer in self._store.layers(tag(name))
+        ]
+        manifest = self.layout.put_image(self._store.config(tag(name)), layers)
+        record = self._root / "built" / f"{name}.json"
+        record.write_text(json.dumps(asdict(Built(wanted, manifest))))
+
+    def _program(self, image: ProgramImage, programs: Mapping[str, Path]) -> Path:
+        path = programs.get(image.built_as or "")
+        if path is None or not path.exists():
+            raise ClusterError(
+                f"image {image.name}: program {image.built_as} is not built; "
+                "run: python -m e2e.cluster build stack"
+            )
+        return path
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One build at a time per cache folder."""
+        with (self._root / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._progress.note("Images: waiting for another build")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def import_check(packages: tuple[str, ...]) -> str:
+    """A Python program that imports the packages with all they contain: a library that was left out
+    of the image is found when the image is built, not when a pod starts."""
+    return (
+        "import importlib, pkgutil\n"
+        f"for name in {packages!r}:\n"
+        "    package = importlib.import_module(name)\n"
+        "    for module in pkgutil.walk_packages(package.__path__, name + '.'):\n"
+        "        if not module.name.endswith('__main__'):\n"
+        "            importlib.import_module(module.name)\n"
+    )
+
+
+def _link(source: Path | str, target: Path | str) -> None:
+    """Hard link where the file systems allow it: wheels and programs are large."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+ALL = tuple(CATALOGUE)
+NOT_COMPILED = tuple(
+    name for name in ALL if name in OWN or getattr(CATALOGUE[name], "built_as", "") is None
+)
+"""Images that need no compiled program: they can be built while the compiler still runs."""

