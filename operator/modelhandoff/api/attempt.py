@@ -123,18 +123,6 @@ class AttemptStatus(StatusModel):
     timeline: Annotated[tuple[TimelineEntry, ...], ListOf(MAX_TIMELINE)] = ()
     """What happened, oldest first; the middle is dropped when it grows too long."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel=(
-                "!has(oldSelf.outcome)"
-                " || (has(self.outcome) && self.outcome.outcome == oldSelf.outcome.outcome)"
-            ),
-            holds=None,
-            wrong="a verdict is latched: it neither changes nor goes away",
-            allowed="the outcome that was written first",
-        ),
-    )
-
 
 class HandoffAttempt(StatusModel):
     """One try to bring one frozen bundle to production. Written by the operator only."""
@@ -144,3 +132,17 @@ class HandoffAttempt(StatusModel):
     metadata: ObjectMeta
     spec: AttemptSpec
     status: AttemptStatus = AttemptStatus()
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=(
+                "!has(oldSelf.status) || !has(oldSelf.status.outcome)"
+                " || (has(self.status) && has(self.status.outcome)"
+                " && self.status.outcome.outcome == oldSelf.status.outcome.outcome)"
+            ),
+            holds=None,
+            at="status",
+            wrong="a verdict is latched: it neither changes nor goes away",
+            allowed="the outcome that was written first",
+        ),
+    )

@@ -11,7 +11,7 @@ from modelhandoff.api.candidate import Candidate
 from modelhandoff.api.cel import Rule
 from modelhandoff.api.contracts import Contracts
 from modelhandoff.api.meta import Condition, Message, ObjectMeta, Short
-from modelhandoff.api.monitoring import DriftOf, Monitoring
+from modelhandoff.api.monitoring import DriftOf, MetricType, Monitoring
 from modelhandoff.api.names import API_VERSION
 from modelhandoff.api.quantities import HINT, ListOf, ObjectName, Percent, Timestamp
 from modelhandoff.api.rollout_spec import Rollout
@@ -169,6 +169,8 @@ class MetricStatus(StatusModel):
 
     name: Annotated[str, StringConstraints(max_length=63)]
     """Name of the metric."""
+    type: MetricType | None = None
+    """What it measures."""
     state: Literal["Pass", "Fail", "Unknown", "Pending"]
     """Pass: proven safe. Fail: harm. Unknown: no usable data. Pending: not proven yet."""
     candidate: float | None = None

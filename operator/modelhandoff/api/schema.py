@@ -25,7 +25,9 @@ def structural(model: type[BaseModel]) -> dict[str, Any]:
     become descriptions. Hints are the allowed values in words; ``without_hints`` takes them out.
     """
     full = model.model_json_schema(by_alias=True, mode="validation")
+    # Two models of one name would take each other's descriptions and rules.
     models = {cls.__name__: cls for cls in _reachable(model)}
+    assert len(models) == len(_reachable(model))
     definitions: dict[str, Any] = full.pop("$defs", {})
     root = _Inliner(definitions, models).inline({"$ref": f"#/$defs/{model.__name__}"}, full)
     assert isinstance(root, dict)
@@ -84,15 +86,27 @@ class _Inliner:
     def _describe(self, node: dict[str, Any], model: type[BaseModel]) -> None:
         if "enum" in node:
             return
-        node["description"] = inspect.cleandoc(model.__doc__ or "").split("\n\n")[0]
+        _describe(node, summary(model))
         described = field_docs(model)
         for name, field in model.model_fields.items():
             target = node["properties"][field.alias or name]
             if name in described:
-                target["description"] = described[name]
+                _describe(target, described[name])
         rules = model.rules if issubclass(model, SpecModel | StatusModel) else ()
         if rules:
             node["x-kubernetes-validations"] = [rule.as_validation() for rule in rules]
+
+
+def _describe(node: dict[str, Any], text: str) -> None:
+    """Put the description first, where a reader of the YAML looks for it."""
+    rest = {key: value for key, value in node.items() if key != "description"}
+    node.clear()
+    node.update(description=text, **rest)
+
+
+def summary(model: type[BaseModel]) -> str:
+    """First paragraph of the model's docstring, on one line."""
+    return " ".join(inspect.cleandoc(model.__doc__ or "").split("\n\n")[0].split())
 
 
 def _reachable(model: type[BaseModel]) -> set[type[BaseModel]]:
@@ -135,5 +149,5 @@ def _module_docs(module: ModuleType) -> dict[str, dict[str, str]]:
                 and isinstance(follower.value, ast.Constant)
                 and isinstance(follower.value.value, str)
             ):
-                fields[statement.target.id] = inspect.cleandoc(follower.value.value)
+                fields[statement.target.id] = " ".join(follower.value.value.split())
     return found

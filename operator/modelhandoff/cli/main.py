@@ -1,0 +1,29 @@
+"""``modelhandoff``: the operator and the tools around it. One module per command."""
+
+from __future__ import annotations
+
+import typer
+
+from modelhandoff.cli import crds
+
+app = typer.Typer(
+    name="modelhandoff",
+    help="Judge machine-learning model handoffs on real traffic.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+for command in (crds,):
+    command.register(app)
+
+
+@app.callback()
+def _root() -> None:
+    # With a single command typer would drop its name from the command line.
+    pass
+
+
+def run() -> None:
+    """Entry point of the ``modelhandoff`` script."""
+    app()
