@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from modelhandoff.api.base import SpecModel, StatusModel, Word
 from modelhandoff.api.cel import Rule
-from modelhandoff.api.meta import Message, ObjectMeta, Short
+from modelhandoff.api.meta import Message, MetricStatus, ObjectMeta
 from modelhandoff.api.names import API_VERSION
 from modelhandoff.api.quantities import HINT, Label63, ListOf, Percent, Timestamp
 from modelhandoff.api.vocabulary import Outcome, Phase
@@ -18,6 +18,8 @@ MAX_SNAPSHOT = 400_000
 MAX_EVIDENCE = 400_000
 """Most characters of an evidence checkpoint."""
 MAX_TIMELINE = 100
+MAX_STAGES = 100
+MAX_BINS = 20_000
 
 Hash = Annotated[
     str,
@@ -31,6 +33,8 @@ class AttemptKind(Word):
 
     ROLLOUT = "Rollout"
     INITIAL = "Initial"
+    REFRESH = "Refresh"
+    """The same revision under new rules: no traffic moves."""
     REVERT = "Revert"
 
 
@@ -69,10 +73,10 @@ class AttemptSpec(SpecModel):
     )
 
 
-class LatchedOutcome(StatusModel):
+class LatchedVerdict(StatusModel):
     """The verdict, written once, before the writes that carry it out."""
 
-    outcome: Outcome
+    decision: Outcome
     """What was decided."""
     reason: Annotated[str, StringConstraints(max_length=63)]
     """Why, as one word."""
@@ -80,10 +84,43 @@ class LatchedOutcome(StatusModel):
     """Why, as a sentence with numbers."""
     at: Timestamp
     """When it was decided."""
-    look: Annotated[int, Field(ge=0)] | None = None
-    """Number of the interval that it rests on."""
-    metrics: Annotated[tuple[Short, ...], ListOf(50)] = ()
-    """The metrics that decided, by weight of evidence."""
+    look: Annotated[int, Field(ge=0)] = 0
+    """Judged intervals that it rests on."""
+    total_e: Annotated[float, Field(ge=0)] = 0.0
+    """Combined evidence of harm at that look: a weighted mean of e-values."""
+
+
+class WithheldStatus(StatusModel):
+    """Why the weight is 0 although the step would give more."""
+
+    reason: Annotated[str, StringConstraints(max_length=63)]
+    """Why, as one word."""
+    message: Message = ""
+    """Why, as a sentence."""
+    since: Timestamp
+    """Since when."""
+
+
+class StageStatus(StatusModel):
+    """A weight that landed."""
+
+    start: Annotated[float, Field(ge=0)]
+    """When it landed, in Unix seconds."""
+    step: Annotated[int, Field(ge=-1, le=20)]
+    """Index of the step."""
+    weight: Percent
+    """Percent of the traffic."""
+
+
+class ExclusionStatus(StatusModel):
+    """A planned disturbance that gives no evidence."""
+
+    start: Annotated[float, Field(ge=0)]
+    """Start, in Unix seconds."""
+    end: Annotated[float, Field(ge=0)]
+    """End, in Unix seconds."""
+    why: Annotated[str, StringConstraints(max_length=63)]
+    """What it was."""
 
 
 class TimelineEntry(StatusModel):
@@ -91,12 +128,8 @@ class TimelineEntry(StatusModel):
 
     at: Timestamp
     """When."""
-    reason: Annotated[str, StringConstraints(max_length=63)]
-    """What, as one word."""
-    message: Message = ""
+    what: Annotated[str, StringConstraints(max_length=320)]
     """What, as a sentence."""
-    weight: Percent | None = None
-    """Percent of the traffic from then on."""
 
 
 class AttemptStatus(StatusModel):
@@ -104,22 +137,64 @@ class AttemptStatus(StatusModel):
 
     phase: Phase = Phase.PENDING
     """Where the attempt is."""
-    step: Annotated[int, Field(ge=0, le=20)] = 0
-    """Index of the current step, from 0."""
+    phase_since: Timestamp | None = None
+    """When it came there."""
+    step: Annotated[int, Field(ge=-1, le=20)] = -1
+    """Index of the current step, from 0; -1 before traffic."""
     weight: Percent = 0
-    """Percent of the traffic that the candidate shall have."""
-    epoch: Annotated[int, Field(ge=0)] = 0
-    """Epoch of the leader that wrote last."""
+    """Percent of the traffic that last landed on the candidate."""
     started_at: Timestamp | None = None
     """When work on the attempt began."""
     step_started_at: Timestamp | None = None
     """When the weight of the current step had landed."""
-    finished_at: Timestamp | None = None
-    """When the attempt reached its last phase."""
+    first_weight_at: Timestamp | None = None
+    """When the candidate got its first traffic."""
+    off_at: Timestamp | None = None
+    """When the candidate lost its traffic."""
+    promoted_at: Timestamp | None = None
+    """When the candidate became the stable version."""
+    max_weight: Percent = 0
+    """Largest weight that landed."""
     evidence: Annotated[str, StringConstraints(max_length=MAX_EVIDENCE)] | None = None
     """Checkpoint of the judgement, as compact JSON text."""
-    outcome: LatchedOutcome | None = None
-    """The latched verdict; never replaced once written."""
+    cursor: Annotated[str, StringConstraints(max_length=MAX_EVIDENCE)] | None = None
+    """Checkpoint of the measurement: last closed interval and last raw values."""
+    bins: Annotated[str, StringConstraints(max_length=MAX_BINS)] | None = None
+    """Bins of drift metrics as fixed at the first interval, as JSON text."""
+    looks: Annotated[int, Field(ge=0)] = 0
+    """Judged intervals."""
+    step_looks: Annotated[int, Field(ge=0)] = 0
+    """Judged intervals of the current step."""
+    step_requests: Annotated[float, Field(ge=0)] = 0.0
+    """Requests of the candidate in the current step."""
+    last_data: Annotated[float, Field(ge=0)] = 0.0
+    """End of the last interval with data of the candidate, in Unix seconds."""
+    unknown_since: Timestamp | None = None
+    """Since when the metric source gives no usable answer."""
+    unknown_reason: Annotated[str, StringConstraints(max_length=63)] | None = None
+    """Why, as one word."""
+    unknown_message: Message | None = None
+    """Why, as a sentence."""
+    withheld: WithheldStatus | None = None
+    """Why the weight is 0 for now."""
+    paused_at: Timestamp | None = None
+    """Since when the attempt is paused."""
+    paused_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Length of all earlier pauses."""
+    crashes_before: Annotated[int, Field(ge=0)] = 0
+    """Crashes of the candidate's pods before its first traffic."""
+    contested: Annotated[int, Field(ge=0)] = 0
+    """How often a foreign increase of the weight was taken back."""
+    warmed_up: bool = False
+    """Whether the example requests were answered."""
+    stages: Annotated[tuple[StageStatus, ...], ListOf(MAX_STAGES)] = ()
+    """Weights that landed, oldest first."""
+    exclusions: Annotated[tuple[ExclusionStatus, ...], ListOf(MAX_STAGES)] = ()
+    """Planned disturbances, oldest first."""
+    metrics: Annotated[tuple[MetricStatus, ...], ListOf(50, key="name")] = ()
+    """What each metric last said."""
+    verdict: LatchedVerdict | None = None
+    """The latched verdict."""
     timeline: Annotated[tuple[TimelineEntry, ...], ListOf(MAX_TIMELINE)] = ()
     """What happened, oldest first; the middle is dropped when it grows too long."""
 
@@ -136,13 +211,15 @@ class HandoffAttempt(StatusModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel=(
-                "!has(oldSelf.status) || !has(oldSelf.status.outcome)"
-                " || (has(self.status) && has(self.status.outcome)"
-                " && self.status.outcome.outcome == oldSelf.status.outcome.outcome)"
+                "!has(oldSelf.status) || !has(oldSelf.status.verdict)"
+                " || (has(self.status) && has(self.status.verdict)"
+                " && (self.status.verdict.decision == oldSelf.status.verdict.decision"
+                " || (oldSelf.status.verdict.decision in ['Promote', 'Initial']"
+                " && self.status.verdict.decision in ['Abort', 'Supersede'])))"
             ),
             holds=None,
             at="status",
             wrong="a verdict is latched: it neither changes nor goes away",
-            allowed="the outcome that was written first",
+            allowed="the decision that was written first, or Abort before a promotion is done",
         ),
     )

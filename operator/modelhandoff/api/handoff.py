@@ -10,8 +10,8 @@ from modelhandoff.api.base import SpecModel, StatusModel, Word
 from modelhandoff.api.candidate import Candidate
 from modelhandoff.api.cel import Rule
 from modelhandoff.api.contracts import Contracts
-from modelhandoff.api.meta import Condition, Message, ObjectMeta, Short
-from modelhandoff.api.monitoring import DriftOf, MetricType, Monitoring
+from modelhandoff.api.meta import Condition, Message, MetricStatus, ObjectMeta, Short
+from modelhandoff.api.monitoring import DriftOf, Monitoring
 from modelhandoff.api.names import API_VERSION
 from modelhandoff.api.quantities import HINT, ListOf, ObjectName, Percent, Timestamp
 from modelhandoff.api.rollout_spec import Rollout
@@ -162,29 +162,6 @@ class VerdictStatus(StatusModel):
     """Why, as one word."""
     message: Message = ""
     """Why, as a sentence with numbers."""
-
-
-class MetricStatus(StatusModel):
-    """What one metric says."""
-
-    name: Annotated[str, StringConstraints(max_length=63)]
-    """Name of the metric."""
-    type: MetricType | None = None
-    """What it measures."""
-    state: Literal["Pass", "Fail", "Unknown", "Pending"]
-    """Pass: proven safe. Fail: harm. Unknown: no usable data. Pending: not proven yet."""
-    candidate: float | None = None
-    """The candidate's value."""
-    baseline: float | None = None
-    """The baseline's value."""
-    ratio: float | None = None
-    """Candidate over baseline."""
-    interval: Annotated[tuple[float, ...], ListOf(2)] = ()
-    """Interval of the ratio, lower and upper end."""
-    samples: Annotated[int, Field(ge=0)] | None = None
-    """Requests of the candidate that it rests on."""
-    needs: Annotated[str, StringConstraints(max_length=256)] | None = None
-    """What is missing for a proof."""
 
 
 class HistoryEntry(StatusModel):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from modelhandoff.api.base import StatusModel
-from modelhandoff.api.quantities import Timestamp
+from modelhandoff.api.quantities import ListOf, Timestamp
 
 Short = Annotated[str, StringConstraints(max_length=253)]
 Message = Annotated[str, StringConstraints(max_length=1024)]
@@ -62,3 +62,26 @@ class Condition(StatusModel):
     """When the value last changed."""
     observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The generation that the condition speaks of."""
+
+
+class MetricStatus(StatusModel):
+    """What one metric says."""
+
+    name: Annotated[str, StringConstraints(max_length=63)]
+    """Name of the metric."""
+    state: Literal["Pass", "Fail", "Unknown", "Pending"]
+    """Pass: proven safe. Fail: harm. Unknown: no usable data. Pending: not proven yet."""
+    candidate: float | None = None
+    """The candidate's value."""
+    baseline: float | None = None
+    """The baseline's value."""
+    ratio: float | None = None
+    """Candidate over baseline."""
+    interval: Annotated[tuple[float, ...], ListOf(2)] = ()
+    """Interval of the ratio, lower and upper end."""
+    limit: float | None = None
+    """Limit or margin that is judged."""
+    samples: Annotated[float, Field(ge=0)] | None = None
+    """Requests of the candidate that it rests on."""
+    needs: Annotated[str, StringConstraints(max_length=256)] | None = None
+    """What is missing for a proof."""

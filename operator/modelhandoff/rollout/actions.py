@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from modelhandoff.analysis.verdict import Verdict
 from modelhandoff.api.handoff import ModelHandoffSpec
 
 
@@ -221,14 +222,22 @@ class Decision:
 class Collected:
     """What the metrics room and the engine made of this pass, for ``decide``.
 
-    Exactly one of three: nothing due (``None`` is passed instead of this object), evidence
-    moved on (``evidence``, ``cursor`` and ``verdict`` set), or the source did not answer
-    usefully (``unknown_reason`` set; ``verdict`` is then the judgement on the old evidence).
+    Either the evidence moved on (``verdict`` set, the checkpoint fields are new), or the source
+    gave no usable answer (``unknown_reason`` set). When nothing was due, ``decide`` gets ``None``.
+
+    Attributes:
+        evidence, cursor: the two checkpoints, opaque JSON texts; stored in one write.
+        looks, step_looks, step_requests, last_data: see ``AttemptState``.
     """
 
-    evidence: Mapping[str, Any] | None = None
-    cursor: Mapping[str, Any] | None = None
-    verdict: Any = None
+    evidence: str = ""
+    cursor: str = ""
+    looks: int = 0
+    step_looks: int = 0
+    step_requests: float = 0.0
+    last_data: float = 0.0
+    verdict: Verdict | None = None
+    warnings: tuple[str, ...] = ()
     unknown_reason: str = ""
     unknown_message: str = ""
     next_due: float | None = None

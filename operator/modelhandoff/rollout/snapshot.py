@@ -74,6 +74,7 @@ class PodView:
         init_message: its termination message.
         crash_message: termination message or reason of the server's last crash, or "".
         crashed: whether the server container ended by itself with an error at least once.
+        scheduled_at: when it got its node; the start-up budget runs from here.
     """
 
     name: str
@@ -90,6 +91,7 @@ class PodView:
     crash_message: str = ""
     node: str = ""
     gpu_product: str = ""
+    scheduled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

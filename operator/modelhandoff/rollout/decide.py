@@ -1,0 +1,96 @@
+"""The decision of one pass: a table of contents of the whole operator."""
+
+from __future__ import annotations
+
+from modelhandoff.api import names
+from modelhandoff.api.vocabulary import Outcome, Phase, Reason
+from modelhandoff.rollout.actions import Collected, Decision
+from modelhandoff.rollout.context import Context, Move, RolloutSettings
+from modelhandoff.rollout.finish import promote, record_intent, roll_back, take_down, tidy
+from modelhandoff.rollout.lifecycle import delete, ensure_attempt, settled
+from modelhandoff.rollout.progress import progress
+from modelhandoff.rollout.provision import begin, provision, warm_up
+from modelhandoff.rollout.snapshot import Snapshot
+from modelhandoff.rollout.status import render
+
+_PHASES = {
+    Phase.PENDING: begin,
+    Phase.VERIFYING: begin,
+    Phase.AWAITING_APPROVAL: begin,
+    Phase.PROVISIONING: provision,
+    Phase.WARMING_UP: warm_up,
+    Phase.PROGRESSING: progress,
+    Phase.PROMOTING: promote,
+    Phase.ROLLING_BACK: roll_back,
+}
+
+
+def decide(
+    snapshot: Snapshot,
+    collected: Collected | None = None,
+    settings: RolloutSettings | None = None,
+) -> Decision:
+    """The one next action for what is seen, and the status that is true after it.
+
+    Pure and idempotent: the same snapshot gives the same decision, and a snapshot in which the
+    action has already happened gives the next one.
+    """
+    ctx = Context(snapshot, settings or RolloutSettings(), collected)
+    move = _move(ctx)
+    return Decision(
+        action=move.action,
+        status=render(ctx, move),
+        sentence=move.sentence,
+        urgent=move.urgent,
+        events=move.events,
+        requeue_after=None if move.action is not None else move.wait,
+    )
+
+
+def _move(ctx: Context) -> Move:
+    if ctx.handoff.deleting:
+        return delete(ctx)
+    recorded = record_intent(ctx) or _abort(ctx)
+    if recorded is not None:
+        return recorded
+    wanted = ensure_attempt(ctx)
+    if wanted is not None:
+        return wanted
+    if ctx.attempt is None or ctx.state.phase.terminal:
+        return _at_rest(ctx)
+    return _PHASES[ctx.state.phase](ctx)
+
+
+def _abort(ctx: Context) -> Move | None:
+    """A person's abort wins over everything, also over a promotion that has not happened yet."""
+    attempt = ctx.attempt
+    asked = ctx.handoff.annotations.get(names.ANNOTATION_ABORT)
+    if attempt is None or asked != attempt.name or ctx.state.phase.terminal:
+        return None
+    verdict = ctx.state.verdict
+    if verdict is not None and not verdict.outcome.promotes:
+        return None
+    if verdict is not None and ctx.candidate is not None and ctx.candidate.stable:
+        return None
+    return take_down(ctx, Outcome.ABORT, Reason.ABORTED, f"{ctx.model} was aborted by hand.")
+
+
+def _at_rest(ctx: Context) -> Move:
+    """Nothing is under way: tidy up, then sleep."""
+    chore = tidy(ctx) if ctx.attempt is not None or ctx.handoff.spec is not None else None
+    verdict = ctx.state.verdict
+    if settled(ctx) or ctx.state.phase is Phase.PROMOTED:
+        reason, sentence = Reason.STEADY, ""
+    elif verdict is not None:
+        reason, sentence = Reason(verdict.reason), verdict.message
+    else:
+        reason, sentence = Reason.PENDING, ""
+    if chore is None:
+        return Move(reason=reason, sentence=sentence)
+    return Move(
+        action=chore.action,
+        reason=reason,
+        sentence=chore.sentence or sentence,
+        wait=chore.wait,
+        events=chore.events,
+    )

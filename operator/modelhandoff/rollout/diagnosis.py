@@ -1,0 +1,115 @@
+"""Why a candidate's pods are not ready: whose fault it is, and how long to bear it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from modelhandoff.api.vocabulary import Outcome, Reason
+from modelhandoff.errors import cut
+from modelhandoff.rollout.context import Context
+from modelhandoff.rollout.snapshot import PodView, WorkloadView
+
+FETCH_MISMATCH = 3
+"""Exit code of the artifact fetcher for bytes that do not have their digest: never retried."""
+
+_IMAGE = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One reason why the pods are not ready.
+
+    Attributes:
+        outcome: what the attempt ends in when the budget is over.
+        left: seconds until then; 0 or less means now.
+    """
+
+    reason: Reason
+    message: str
+    outcome: Outcome
+    left: float
+
+
+def diagnose(ctx: Context, workload: WorkloadView) -> Problem | None:
+    """The worst thing that keeps the pods from being ready; ``None`` while all is in order.
+
+    Not the model's fault (room, quota, image, artifact host) ends *Inconclusive*; a model that
+    does not start, or bytes that are not the declared ones, are *Rejected*.
+    """
+    spec = ctx.spec
+    pending = spec.rollout.capacity.pending_deadline
+    startup = spec.candidate.serving.startup.timeout
+    if workload.failure:
+        return Problem(
+            Reason.QUOTA_EXCEEDED,
+            f"The API server refuses the candidate's pods: {cut(workload.failure, 300)}",
+            Outcome.INCONCLUSIVE,
+            ctx.left(ctx.state.phase_since, pending),
+        )
+    pods = [pod for pod in workload.pods if not pod.deleting]
+    for pod in pods:
+        found = _fatal(ctx, pod)
+        if found is not None:
+            return found
+    for pod in pods:
+        if pod.unschedulable:
+            impatient = spec.rollout.capacity.on_shortage == "Abort"
+            return Problem(
+                Reason.CAPACITY_SHORTAGE,
+                f"No room for pod {pod.name}. The scheduler says: {cut(pod.unschedulable, 300)}",
+                Outcome.INCONCLUSIVE,
+                0.0 if impatient else ctx.left(pod.created, pending),
+            )
+    for pod in pods:
+        if not pod.ready:
+            return _slow(ctx, pod, startup)
+    return None
+
+
+def _fatal(ctx: Context, pod: PodView) -> Problem | None:
+    if pod.init_exit_code == FETCH_MISMATCH:
+        return Problem(Reason.ARTIFACT_MISMATCH, cut(pod.init_message, 500), Outcome.REJECT, 0.0)
+    if pod.crashed and pod.restarts >= ctx.settings.start_crashes and not pod.ready:
+        return Problem(
+            Reason.CANARY_CRASHED,
+            f"The candidate's server crashed {pod.restarts} times before it was ready: "
+            f"{cut(pod.crash_message or 'no termination message', 300)}",
+            Outcome.REJECT,
+            0.0,
+        )
+    return None
+
+
+def _slow(ctx: Context, pod: PodView, startup: timedelta) -> Problem:
+    left = ctx.left(pod.scheduled_at or pod.created, startup)
+    if pod.waiting_reason in _IMAGE:
+        return Problem(
+            Reason.IMAGE_PULL_FAILED,
+            f"The image of pod {pod.name} cannot be had: "
+            f"{cut(pod.waiting_message or pod.waiting_reason, 300)}",
+            Outcome.INCONCLUSIVE,
+            left,
+        )
+    if pod.init_exit_code not in (None, 0):
+        return Problem(
+            Reason.ARTIFACT_UNAVAILABLE,
+            f"The artifacts cannot be fetched: {cut(pod.init_message, 400)}",
+            Outcome.INCONCLUSIVE,
+            left,
+        )
+    if pod.crashed:
+        return Problem(
+            Reason.CANARY_NOT_READY,
+            f"The candidate's server has crashed {pod.restarts} times: {cut(pod.crash_message, 300)}",
+            Outcome.REJECT,
+            left,
+        )
+    return Problem(
+        Reason.CANARY_NOT_READY,
+        f"Pod {pod.name} is not ready yet; it has {startup.total_seconds():.0f} s to load.",
+        Outcome.REJECT,
+        left,
+    )
