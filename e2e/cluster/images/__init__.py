@@ -3,23 +3,21 @@
     build_all(progress)                  every image that is out of date, then one archive of all
     build(names, ...)                    some of them
     image_ref("serve")                   localhost/modelhandoff/serve@sha256:...: what pods name
-    load(cluster, names)                 bring a running cluster up to date: only what it lacks travels
-    containerd_root(progress)            a containerd folder that has all images, ready to be copied
+    load(cluster, names)                 give a running cluster the blobs that it lacks
 
 `python -m e2e.cluster.images` does the same from a shell.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from e2e.cluster.errors import ClusterError
-from e2e.cluster.images.builder import ALL, NOT_COMPILED, Builder
-from e2e.cluster.images.catalogue import CATALOGUE, repository, tag
+from e2e.cluster.images.builder import Builder
+from e2e.cluster.images.catalogue import CATALOGUE, NOT_COMPILED, ProgramImage, repository, tag
 from e2e.cluster.images.keys import key
 from e2e.cluster.images.oci import Manifest
 from e2e.cluster.paths import home
@@ -35,6 +33,7 @@ __all__ = [
     "write_archive",
 ]
 
+ALL = tuple(CATALOGUE)
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -63,8 +62,7 @@ def build(
 
     Args:
         names: folders under `images/`.
-        programs: compiled programs by field name of `e2e.cluster.build.binaries("stack")`; built when
-            they are needed and not given.
+        programs: compiled programs by file name; None asks `e2e.cluster.build` when one is needed.
         progress: told about every phase.
 
     Returns:
@@ -161,5 +159,5 @@ def compiled() -> dict[str, Path]:
     from e2e.cluster.build import binaries
 
     stack = binaries("stack")
-    wanted = {getattr(image, "built_as", None) for image in CATALOGUE.values()} - {None}
-    return {str(field): Path(os.fspath(getattr(stack, str(field)))) for field in wanted}
+    images = [i for i in CATALOGUE.values() if isinstance(i, ProgramImage) and i.compiled]
+    return {image.program: stack[image.program] for image in images}

@@ -42,7 +42,7 @@ def _run(given: argparse.Namespace) -> None:
         case "build":
             programs = None
             if given.programs:
-                programs = {p.name.replace("-", "_"): p for p in given.programs.iterdir()}
+                programs = {p.name: p for p in given.programs.iterdir()}
             for reference in images.build(
                 given.names, programs=programs, progress=progress
             ).values():

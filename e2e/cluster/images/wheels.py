@@ -1,4 +1,4 @@
-"""Wheels for the images: the locked libraries, our own package, and programs that come as wheels."""
+"""Wheels for the images: locked libraries, our own package, and programs that come as wheels."""
 
 from __future__ import annotations
 
