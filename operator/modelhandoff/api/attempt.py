@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from modelhandoff.api.base import SpecModel, StatusModel, Word
+from modelhandoff.api.base import StatusModel, Word
 from modelhandoff.api.cel import Rule
 from modelhandoff.api.meta import Message, MetricStatus, ObjectMeta
 from modelhandoff.api.names import API_VERSION
@@ -38,7 +38,7 @@ class AttemptKind(Word):
     REVERT = "Revert"
 
 
-class HandoffRef(SpecModel):
+class HandoffRef(StatusModel):
     """The handoff that the attempt belongs to."""
 
     name: Label63
@@ -47,7 +47,7 @@ class HandoffRef(SpecModel):
     """Its identity: a re-created handoff of the same name is another one."""
 
 
-class AttemptSpec(SpecModel):
+class AttemptSpec(StatusModel):
     """What is tried. Frozen: nothing of it ever changes."""
 
     handoff_ref: HandoffRef
@@ -63,7 +63,7 @@ class AttemptSpec(SpecModel):
     snapshot: Annotated[str, StringConstraints(min_length=2, max_length=MAX_SNAPSHOT)]
     """Resolved spec and rendered objects, as JSON text."""
 
-    rules = (
+    rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="self == oldSelf",
             holds=None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from pydantic_core import PydanticCustomError
@@ -18,8 +19,8 @@ class Rule:
 
     Attributes:
         cel: the expression the API server evaluates; ``self`` is the object as the user wrote
-            it, so every optional field is guarded by ``has()``. At most 30 lines of cost matter:
-            compare plain fields inside nested loops, never concatenate there.
+            it, so every optional field is guarded by ``has()``. Inside nested loops compare
+            plain fields only: the server's cost estimate refuses a concatenation there.
         holds: the same in Python, on the resolved model. ``None`` for transition rules, which
             need the old object and so can only be checked by the API server.
         wrong: what is wrong, as a sentence without its end.
@@ -70,6 +71,22 @@ def broken(rules: Iterable[Rule], subject: object) -> list[Violation]:
         for rule in rules
         if rule.holds is not None and not rule.holds(subject)
     ]
+
+
+def positive(field: str, attribute: str) -> Rule:
+    """The rule that a duration, where it is set, is longer than nothing."""
+
+    def holds(subject: Any) -> bool:
+        value: timedelta | None = getattr(subject, attribute)
+        return value is None or value > timedelta()
+
+    return Rule(
+        cel=f"!has(self.{field}) || duration(self.{field}) > duration('0s')",
+        holds=holds,
+        at=field,
+        wrong="no time at all",
+        allowed="a duration above 0s",
+    )
 
 
 def exactly_one(*fields: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from modelhandoff.api.base import SpecModel, Word
-from modelhandoff.api.cel import Rule
+from modelhandoff.api.cel import Rule, positive
 from modelhandoff.api.quantities import (
     Duration,
     ListOf,
@@ -120,6 +120,8 @@ class LatencyBudget(SpecModel):
 
     p95: Duration
     """95 of 100 requests are answered within this time."""
+
+    rules = (positive("p95", "p95"),)
 
 
 class ApiContract(SpecModel):

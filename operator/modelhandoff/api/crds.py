@@ -15,9 +15,7 @@ from modelhandoff.api.handoff import ModelHandoff, ModelHandoffSpec, ModelHandof
 from modelhandoff.api.policy import HandoffPolicy, PolicySpec
 from modelhandoff.api.schema import structural, summary, without_hints
 
-HEADER = (
-    "# Written by `modelhandoff crds` from operator/modelhandoff/api; edit the models instead.\n"
-)
+HEADER = "# Written by `modelhandoff crds` from the models; edit those instead.\n"
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Kind:
     """One resource kind: its models, names and columns."""
 
     top: type[StatusModel]
-    spec: type[SpecModel]
+    spec: type[SpecModel] | type[StatusModel]
     plural: str
     short: str
     columns: tuple[Column, ...]

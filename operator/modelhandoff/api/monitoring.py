@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from modelhandoff.api.base import SpecModel, Word
-from modelhandoff.api.cel import Rule
+from modelhandoff.api.cel import Rule, positive
 from modelhandoff.api.quantities import (
     HINT,
     Duration,
@@ -284,6 +284,8 @@ class Metric(SpecModel):
 
     rules = (
         *_type_rules(),
+        positive("budget", "budget"),
+        positive("window", "window"),
         Rule(
             cel="!has(self.server) || (!has(self.counters) && !has(self.histogram))",
             holds=lambda self: (

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from modelhandoff.api.base import SpecModel, StatusModel
-from modelhandoff.api.candidate import Startup
 from modelhandoff.api.meta import ObjectMeta
 from modelhandoff.api.names import API_VERSION
 from modelhandoff.api.quantities import HINT, Duration, HttpUrl, Label63, ListOf
 from modelhandoff.api.rollout_spec import Capacity, Decision, OnMetricsUnknown, Warmup
+from modelhandoff.api.serving import Startup
 
 
 class MetricSource(SpecModel):

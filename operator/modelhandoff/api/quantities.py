@@ -165,6 +165,7 @@ Image = Annotated[
     _hinted("an image reference such as registry.example/serve@sha256:<64 hex>"),
 ]
 Word63 = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+AnyText = Annotated[str, StringConstraints(max_length=4096)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 LongText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -186,6 +187,7 @@ Quantity = Annotated[
             "x-kubernetes-int-or-string": True,
             "pattern": QUANTITY_PATTERN,
             "maxLength": 20,
+            "minimum": 0,
             HINT: "a Kubernetes quantity such as 500m, 2, 1.5Gi",
         }
     ),

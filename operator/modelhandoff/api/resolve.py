@@ -16,6 +16,7 @@ from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.names import API_VERSION, MAX_HANDOFF_NAME
 from modelhandoff.api.policy import PolicySpec
 from modelhandoff.api.quantities import HINT
+from modelhandoff.api.rollout_spec import Initial
 from modelhandoff.api.schema import structural
 from modelhandoff.errors import InvalidInputError, InvalidSpecError
 
@@ -104,6 +105,8 @@ def _presets(policy: PolicySpec) -> dict[str, Any]:
         presets["candidate"] = {"serving": {"startup": written.pop("startup")}}
     if "monitoring" in written:
         presets["monitoring"] = written.pop("monitoring")
+    if not policy.allow_direct_initial:
+        written["initial"] = Initial.REQUIRE_BASELINE.value
     if written:
         presets["rollout"] = written
     return presets

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from modelhandoff.api.base import SpecModel, Word
-from modelhandoff.api.cel import Rule, exactly_one
+from modelhandoff.api.cel import Rule, exactly_one, positive
 from modelhandoff.api.quantities import (
     HINT,
     Duration,
@@ -200,6 +200,7 @@ class Decision(SpecModel):
     """Manual waits for a person once all proofs are there."""
 
     rules = (
+        positive("maxDuration", "max_duration"),
         Rule(
             cel=(
                 "(has(self.safeMargin) ? self.safeMargin : 1.5)"

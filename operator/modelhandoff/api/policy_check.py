@@ -1,0 +1,114 @@
+"""What a handoff may not ask for under a policy. Checked at reconcile, and again by lint."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from urllib.parse import urlsplit
+
+from modelhandoff.api.handoff import ModelHandoffSpec
+from modelhandoff.api.policy import PolicySpec
+from modelhandoff.api.quantities import format_duration
+from modelhandoff.api.rollout_spec import Initial
+from modelhandoff.errors import InvalidInputError
+
+
+def policy_violations(
+    spec: ModelHandoffSpec, policy: PolicySpec, *, other_sources: Collection[str] = ()
+) -> list[InvalidInputError]:
+    """Everything in a resolved spec that the policy does not allow, one line each.
+
+    Args:
+        spec: the resolved spec.
+        policy: the policy; ``PolicySpec()`` where there is none, which wants pinned images
+            and artifacts over TLS.
+        other_sources: metric sources known from elsewhere than the policy.
+    """
+    return [
+        *_image(spec, policy),
+        *_artifacts(spec, policy),
+        *_limits(spec, policy),
+        *_source(spec, policy, other_sources),
+    ]
+
+
+def _image(spec: ModelHandoffSpec, policy: PolicySpec) -> Iterable[InvalidInputError]:
+    path, image = "spec.candidate.serving.image", spec.candidate.serving.image
+    if "@" not in image and not policy.allow_unpinned_images:
+        yield InvalidInputError(path, "the image is not pinned", image, "<name>@sha256:<64 hex>")
+    if policy.registries and not any(_from(image, prefix) for prefix in policy.registries):
+        allowed = "images from " + ", ".join(policy.registries)
+        yield InvalidInputError(path, "the registry is not allowed", image, allowed)
+
+
+def _from(image: str, prefix: str) -> bool:
+    """Whether an image lies below a registry or a repository, compared whole part by whole part."""
+    prefix = prefix.rstrip("/")
+    # After a registry only / may follow: registry.example:5000 is another one.
+    ends = ("/", "@", ":") if "/" in prefix else ("/",)
+    return image.startswith(tuple(prefix + end for end in ends))
+
+
+def _artifacts(spec: ModelHandoffSpec, policy: PolicySpec) -> Iterable[InvalidInputError]:
+    for index, artifact in enumerate(spec.candidate.artifacts):
+        path = f"spec.candidate.artifacts[{index}].uri"
+        address = urlsplit(artifact.uri)
+        if address.scheme == "http" and not policy.allow_http:
+            yield InvalidInputError(path, "the address has no TLS", artifact.uri, "https://")
+        host = address.netloc.lower()
+        if policy.artifact_hosts and not any(_matches(host, h) for h in policy.artifact_hosts):
+            allowed = ", ".join(policy.artifact_hosts)
+            yield InvalidInputError(path, "the host is not allowed", artifact.uri, allowed)
+
+
+def _matches(host: str, allowed: str) -> bool:
+    if allowed.startswith("*."):
+        return host.endswith(allowed[1:]) and len(host) > len(allowed) - 1
+    return host == allowed
+
+
+def _limits(spec: ModelHandoffSpec, policy: PolicySpec) -> Iterable[InvalidInputError]:
+    limits, steps = policy.limits, spec.rollout.steps
+    if limits.max_first_weight is not None and steps[0].weight > limits.max_first_weight:
+        yield InvalidInputError(
+            "spec.rollout.steps[0].weight",
+            "the first step is above the policy's limit",
+            steps[0].weight,
+            f"at most {limits.max_first_weight}",
+        )
+    shortest = limits.min_step_duration
+    for index, step in enumerate(steps):
+        if shortest is not None and step.min_duration < shortest:
+            yield InvalidInputError(
+                f"spec.rollout.steps[{index}].minDuration",
+                "the step is shorter than the policy's limit",
+                format_duration(step.min_duration),
+                f"at least {format_duration(shortest)}",
+            )
+    replicas = spec.candidate.serving.replicas
+    if limits.max_replicas is not None and replicas > limits.max_replicas:
+        yield InvalidInputError(
+            "spec.candidate.serving.replicas",
+            "more pods than the policy allows",
+            replicas,
+            f"at most {limits.max_replicas}",
+        )
+    if spec.rollout.initial is Initial.DIRECT and not policy.allow_direct_initial:
+        yield InvalidInputError(
+            "spec.rollout.initial",
+            "the policy lets no first version serve unjudged",
+            Initial.DIRECT,
+            Initial.REQUIRE_BASELINE,
+        )
+
+
+def _source(
+    spec: ModelHandoffSpec, policy: PolicySpec, others: Collection[str]
+) -> Iterable[InvalidInputError]:
+    known = sorted({source.name for source in policy.metric_sources} | set(others))
+    if spec.monitoring.source not in known:
+        yield InvalidInputError(
+            "spec.monitoring.source",
+            "no policy names this metric source",
+            spec.monitoring.source,
+            ", ".join(known) or "none yet; add one to the policy's metricSources",
+        )
