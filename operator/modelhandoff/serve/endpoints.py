@@ -68,6 +68,14 @@ class Endpoints:
         self._settings = service.settings
         self._clock = clock
         self._new_id = new_id
+        self._uncounted = {
+            self._live,
+            self._ready,
+            self._server_metadata,
+            self._model_ready,
+            self._model_metadata,
+            self._metrics,
+        }
 
     def application(self) -> web.Application:
         """The public application."""
@@ -76,17 +84,17 @@ class Endpoints:
         )
         name = "/v2/models/{name}"
         versioned = name + "/versions/{version}"
-        app.router.add_get("/v2", self._server_metadata, name="free-server")
-        app.router.add_get("/v2/health/live", self._live, name="free-live")
-        app.router.add_get("/v2/health/ready", self._ready, name="free-ready")
-        for index, base in enumerate((name, versioned)):
-            app.router.add_get(base, self._model_metadata, name=f"free-model-{index}")
-            app.router.add_get(f"{base}/ready", self._model_ready, name=f"free-model-ready-{index}")
+        app.router.add_get("/v2", self._server_metadata)
+        app.router.add_get("/v2/health/live", self._live)
+        app.router.add_get("/v2/health/ready", self._ready)
+        for base in (name, versioned):
+            app.router.add_get(base, self._model_metadata)
+            app.router.add_get(f"{base}/ready", self._model_ready)
             app.router.add_post(f"{base}/infer", self._infer)
         if self._settings.route:
             app.router.add_post(self._settings.route, self._score)
         if self._settings.metrics_port is None:
-            app.router.add_get("/metrics", self._metrics, name="free-metrics")
+            app.router.add_get("/metrics", self._metrics)
         return app
 
     def metrics_application(self) -> web.Application:
@@ -108,8 +116,7 @@ class Endpoints:
             headers[self._settings.request_id_header] = self._request_id(request)
             if self._service.state is State.DRAINING:
                 response.force_close()
-            route_name = request.match_info.route.name or ""
-            if not route_name.startswith("free-"):
+            if request.match_info.handler not in self._uncounted:
                 self._service.metrics.answered(response.status, self._clock() - start)
             return response
 

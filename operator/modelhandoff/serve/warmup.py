@@ -54,25 +54,31 @@ def read_examples(path: Path, model: Runnable, *, max_rows: int) -> list[Feeds]:
     Raises:
         BadExamples: unreadable, no JSON, or a request this model would refuse.
     """
-    examples: list[Feeds] = []
-    number = 0
     try:
         with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(islice(file, MAX_EXAMPLES), start=1):
-                if not line.strip():
-                    continue
-                document = json.loads(line)
-                request = document.get("request") if isinstance(document, dict) else None
-                examples.append(decode_request(request, model.inputs, max_rows=max_rows))
-    except OSError as error:
-        raise BadExamples(f"{path}: cannot be read; got {error.strerror}") from None
-    except ValueError as error:
-        raise BadExamples(f"{path}:{number}: no JSON line; got {error}") from None
-    except Refused as error:
-        raise BadExamples(f"{path}:{number}: request: {error}") from None
+            lines = list(islice(file, MAX_EXAMPLES))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadExamples(f"{path}: cannot be read; got {error}") from None
+    examples = [
+        _example(line, f"{path}:{number}", model, max_rows)
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
     if not examples:
         raise BadExamples(f"{path}: holds no example request")
     return examples
+
+
+def _example(line: str, where: str, model: Runnable, max_rows: int) -> Feeds:
+    try:
+        document = json.loads(line)
+    except ValueError as error:
+        raise BadExamples(f"{where}: not JSON; got {error}") from None
+    request = document.get("request") if isinstance(document, dict) else None
+    try:
+        return decode_request(request, model.inputs, max_rows=max_rows)
+    except Refused as error:
+        raise BadExamples(f"{where}: request: {error}") from None
 
 
 def synthetic_examples(contract: Contract, count: int = 4) -> list[Feeds]:
