@@ -222,21 +222,26 @@ class Decision:
 class Collected:
     """What the metrics room and the engine made of this pass, for ``decide``.
 
-    Either the evidence moved on (``verdict`` set, the checkpoint fields are new), or the source
-    gave no usable answer (``unknown_reason`` set). When nothing was due, ``decide`` gets ``None``.
+    Either evidence was judged (``verdict``; with ``fresh`` the checkpoint fields are new), or the
+    source gave no usable answer (``unknown_reason``). Before there is evidence, ``decide`` gets
+    ``None``. After every ``WriteAttempt`` it must be made again from what was written.
 
     Attributes:
         evidence, cursor: the two checkpoints, opaque JSON texts; stored in one write.
+        bins: judged bins of the drift metrics, fixed with the first evidence.
         looks, step_looks, step_requests, last_data: see ``AttemptState``.
+        fresh: intervals have closed in this pass; otherwise stored evidence was judged again.
     """
 
     evidence: str = ""
     cursor: str = ""
+    bins: str = ""
     looks: int = 0
     step_looks: int = 0
     step_requests: float = 0.0
     last_data: float = 0.0
     verdict: Verdict | None = None
+    fresh: bool = False
     warnings: tuple[str, ...] = ()
     unknown_reason: str = ""
     unknown_message: str = ""

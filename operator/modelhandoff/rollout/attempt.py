@@ -109,6 +109,7 @@ class AttemptState:
         step_since: when the current step's weight landed; ``None`` while it has not.
         stages: every weight that landed, oldest first.
         evidence, cursor: the engine's and the metrics room's checkpoints, opaque JSON texts.
+        bins: judged bins of the drift metrics as JSON text, fixed with the first evidence.
         looks, step_looks: judged intervals of the attempt and of the present step.
         step_requests: the candidate's requests in the present step.
         last_data: end of the last interval with candidate data, unix seconds; 0 before.
@@ -132,6 +133,7 @@ class AttemptState:
     exclusions: tuple[Exclusion, ...] = ()
     evidence: str = ""
     cursor: str = ""
+    bins: str = ""
     looks: int = 0
     step_looks: int = 0
     step_requests: float = 0.0
@@ -200,6 +202,7 @@ class AttemptState:
         for name, plain in (
             ("evidence", self.evidence),
             ("cursor", self.cursor),
+            ("bins", self.bins),
             ("looks", self.looks),
             ("stepLooks", self.step_looks),
             ("stepRequests", self.step_requests),
@@ -264,6 +267,7 @@ class AttemptState:
             ),
             evidence=raw.get("evidence") or "",
             cursor=raw.get("cursor") or "",
+            bins=raw.get("bins") or "",
             looks=int(raw.get("looks", 0)),
             step_looks=int(raw.get("stepLooks", 0)),
             step_requests=float(raw.get("stepRequests", 0.0)),
@@ -271,9 +275,7 @@ class AttemptState:
             unknown_since=moment(raw.get("unknownSince")),
             unknown_reason=raw.get("unknownReason") or "",
             unknown_message=raw.get("unknownMessage") or "",
-            withheld=Withheld(
-                withheld["reason"], withheld["message"], _required(withheld["since"])
-            )
+            withheld=Withheld(withheld["reason"], withheld["message"], _required(withheld["since"]))
             if withheld
             else None,
             paused_at=moment(raw.get("pausedAt")),

@@ -14,7 +14,13 @@ FETCH_MISMATCH = 3
 """Exit code of the artifact fetcher for bytes that do not have their digest: never retried."""
 
 _IMAGE = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "RegistryUnavailable",
+    }
 )
 
 
@@ -103,7 +109,7 @@ def _slow(ctx: Context, pod: PodView, startup: timedelta) -> Problem:
     if pod.crashed:
         return Problem(
             Reason.CANARY_NOT_READY,
-            f"The candidate's server has crashed {pod.restarts} times: {cut(pod.crash_message, 300)}",
+            f"The server has crashed {pod.restarts} times: {cut(pod.crash_message, 300)}",
             Outcome.REJECT,
             left,
         )

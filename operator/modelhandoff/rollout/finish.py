@@ -36,7 +36,11 @@ def take_down(ctx: Context, outcome: Outcome, reason: str, message: str) -> Move
     if ctx.attempt is None:
         raise ValueError("no attempt to take down")
     route = ctx.snapshot.route
-    if route is not None and ctx.candidate_name in route.backends and ctx.attempt.kind == KIND_ROLLOUT:
+    if (
+        route is not None
+        and ctx.candidate_name in route.backends
+        and ctx.attempt.kind == KIND_ROLLOUT
+    ):
         if ctx.baseline is None:
             return Move(
                 reason=Reason.BASELINE_MISSING,
@@ -87,19 +91,20 @@ def latch(ctx: Context, outcome: Outcome, reason: str, message: str) -> Move:
 def with_evidence(ctx: Context, state: AttemptState) -> AttemptState:
     """The state with this pass's checkpoint: evidence, cursor and counters in one value."""
     got = ctx.collected
-    if got is None or got.verdict is None:
+    if got is None or not got.cursor:
         return state
+    judged = got.verdict.metrics if got.verdict else ()
+    if got.fresh:
+        state = state.but(unknown_since=None, unknown_reason="", unknown_message="")
     return state.but(
         evidence=got.evidence,
         cursor=got.cursor,
+        bins=got.bins,
         looks=got.looks,
         step_looks=got.step_looks,
         step_requests=got.step_requests,
         last_data=got.last_data,
-        metrics=tuple(summary(m) for m in got.verdict.metrics[:10]),
-        unknown_since=None,
-        unknown_reason="",
-        unknown_message="",
+        metrics=tuple(summary(m) for m in judged) or state.metrics,
     )
 
 
@@ -308,8 +313,14 @@ def tidy(ctx: Context) -> Move | None:
         if not old.desired:
             idle.append(old)
             continue
-        served = old.promoted_at is not None and stable is not None and stable.promoted_at is not None
-        left = ctx.left(stable.promoted_at, spec.rollout.scale_down_delay) if served and stable else 0.0
+        served = (
+            old.promoted_at is not None and stable is not None and stable.promoted_at is not None
+        )
+        left = (
+            ctx.left(stable.promoted_at, spec.rollout.scale_down_delay)
+            if served and stable
+            else 0.0
+        )
         if left > 0:
             waits.append(left)
             continue
@@ -363,7 +374,9 @@ def promote_again(ctx: Context) -> Move:
             ApplyWorkload(attempt.name, ctx.candidate_name, ctx.spec.candidate.serving.replicas),
             reason=Reason.NOTHING_SERVES,
             sentence=f"The Deployment of {ctx.model} was deleted; creating it again.",
-            events=(Event(Reason.NOTHING_SERVES, "the stable Deployment was deleted", warning=True),),
+            events=(
+                Event(Reason.NOTHING_SERVES, "the stable Deployment was deleted", warning=True),
+            ),
         )
     candidate = ctx.candidate
     if candidate.owned:
@@ -383,7 +396,6 @@ def promote_again(ctx: Context) -> Move:
         reason=Reason.NOTHING_SERVES,
         sentence=f"Restoring {ctx.model}.",
     )
-
 
 
 def _annotate(ctx: Context, verb: str) -> str:

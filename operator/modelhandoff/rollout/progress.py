@@ -54,7 +54,9 @@ def guard_pods(ctx: Context) -> Move | None:
         return None
     reason = Reason.CANARY_UNSTABLE if crashed else Reason.CANARY_LOST
     if ctx.candidate_weight:
-        return _weight_zero(ctx, reason, f"No pod of {ctx.model} is ready; its weight is 0 for now.")
+        return _weight_zero(
+            ctx, reason, f"No pod of {ctx.model} is ready; its weight is 0 for now."
+        )
     if ctx.state.stages:
         return _withhold(ctx, reason, f"No pod of {ctx.model} is ready; its weight is 0 for now.")
     return None
@@ -121,7 +123,7 @@ def guard_baseline(ctx: Context) -> Move | None:
     if ctx.baseline is None:
         return Move(
             reason=Reason.BASELINE_MISSING,
-            sentence="The baseline's Deployment is gone; weights stay as they are until it is back.",
+            sentence="The baseline's Deployment is gone; weights stay until it is back.",
             stalled=True,
         )
     if ctx.baseline.ready == 0:
@@ -136,9 +138,9 @@ def guard_baseline(ctx: Context) -> Move | None:
 def judge_harm(ctx: Context) -> Move | None:
     """The verdict of the engine against the candidate."""
     verdict = _verdict(ctx)
-    if verdict is None or verdict.decision is not Judgement.ROLLBACK:
+    if verdict is None or verdict.decision is not Judgement.Rollback:
         return None
-    return take_down(ctx, Outcome.ROLLBACK, Reason.HARM_DETECTED, verdict.message)
+    return take_down(ctx, Outcome.ROLLBACK, str(verdict.reason), verdict.message)
 
 
 def hold_on_ignorance(ctx: Context) -> Move | None:
@@ -147,12 +149,12 @@ def hold_on_ignorance(ctx: Context) -> Move | None:
     if got is None:
         return None
     silent = _verdict(ctx)
-    if silent is not None and silent.decision is Judgement.HOLD and str(silent.reason) == "NoData":
+    if silent is not None and silent.decision is Judgement.Hold and str(silent.reason) == "NoData":
         if state.withheld is None:
             return _weight_zero(ctx, Reason.NO_DATA, silent.message)
         return None
     if not got.unknown_reason:
-        return None
+        return None if got.fresh or state.unknown_since is None else _still_unknown(ctx)
     if state.unknown_since is None:
         state = state.but(
             unknown_since=ctx.now,
@@ -165,18 +167,25 @@ def hold_on_ignorance(ctx: Context) -> Move | None:
             sentence=got.unknown_message,
             events=(Event(got.unknown_reason, got.unknown_message, warning=True),),
         )
+    return _still_unknown(ctx)
+
+
+def _still_unknown(ctx: Context) -> Move | None:
+    """Nothing is known since a while: hold, and when the budget is over take the weight to 0."""
+    state, got = ctx.state, ctx.collected
+    message = (got.unknown_message if got else "") or state.unknown_message
     budget = ctx.spec.rollout.on_metrics_unknown.hold_for
     left = ctx.left(state.unknown_since, budget)
-    if left <= 0 and state.withheld is None and ctx.candidate_weight:
-        return _weight_zero(ctx, Reason.NO_DATA, _no_data(ctx, got.unknown_message, budget))
-    if left <= 0 and state.withheld is None:
-        return _withhold(ctx, Reason.NO_DATA, _no_data(ctx, got.unknown_message, budget))
-    wait = got.next_due if state.withheld else min(left, got.next_due or left)
+    due = got.next_due if got else None
+    if state.withheld is not None:
+        return None
+    if left <= 0:
+        return _weight_zero(ctx, Reason.NO_DATA, _no_data(ctx, message, budget))
     return Move(
-        reason=got.unknown_reason,
-        sentence=f"No usable metrics: {got.unknown_message} Weights stay as they are"
-        + (f"; in {left:.0f} s the weight goes to 0." if not state.withheld else "."),
-        wait=wait,
+        reason=state.unknown_reason,
+        sentence=f"No usable metrics: {message} Weights stay as they are; "
+        f"in {left:.0f} s the weight goes to 0.",
+        wait=left if due is None else min(left, due),
     )
 
 
@@ -186,7 +195,7 @@ def release(ctx: Context) -> Move | None:
     if withheld is None:
         return None
     if withheld.reason == Reason.NO_DATA:
-        answered = _verdict(ctx) is not None
+        answered = ctx.collected is not None and ctx.collected.fresh
     else:
         answered = ctx.candidate is not None and ctx.candidate.ready >= _needed(ctx)
     if not answered:
@@ -195,7 +204,11 @@ def release(ctx: Context) -> Move | None:
         wait = ctx.collected.next_due if ctx.collected else None
         return Move(reason=withheld.reason, sentence=withheld.message, wait=wait)
     state = with_evidence(ctx, state).but(
-        withheld=None, unknown_since=None, unknown_reason="", unknown_message="", step_since=None,
+        withheld=None,
+        unknown_since=None,
+        unknown_reason="",
+        unknown_message="",
+        step_since=None,
         last_data=ctx.now.timestamp(),
     )
     return Move(
@@ -292,9 +305,9 @@ def manual_promotion(ctx: Context) -> Move | None:
     if attempt is None or ctx.handoff.annotations.get(names.ANNOTATION_PROMOTE) != attempt.name:
         return None
     verdict = _verdict(ctx)
-    if verdict is None:
+    if verdict is None or _ignorant(ctx):
         return None
-    failing = [m.name for m in verdict.metrics if m.state is MetricState.FAIL]
+    failing = [m.name for m in verdict.metrics if m.state is MetricState.Fail]
     if failing or verdict.total_e >= 3:
         return Move(
             ctx.write(with_evidence(ctx, ctx.state)),
@@ -311,10 +324,10 @@ def manual_promotion(ctx: Context) -> Move | None:
 def advance(ctx: Context) -> Move | None:
     """The verdict for the candidate: the next step, or all of the traffic."""
     verdict = _verdict(ctx)
-    if verdict is None or _paused(ctx):
+    if verdict is None or _paused(ctx) or _ignorant(ctx):
         return None
     last = ctx.state.step >= len(ctx.spec.rollout.steps) - 1
-    if verdict.decision is Judgement.PROMOTE and last:
+    if verdict.decision is Judgement.Promote and last:
         if ctx.spec.rollout.decision.promotion == "Manual":
             return None
         return latch(ctx, Outcome.PROMOTE, Reason.PROOFS_COMPLETE, verdict.message)
@@ -330,7 +343,7 @@ def advance(ctx: Context) -> Move | None:
             sentence=what,
             events=(Event(Reason.STEP_STARTED, f"{what} {verdict.message}"),),
         )
-    if verdict.decision is Judgement.INCONCLUSIVE:
+    if verdict.decision is Judgement.Inconclusive:
         if ctx.spec.rollout.decision.on_inconclusive == "Rollback":
             return take_down(ctx, Outcome.INCONCLUSIVE, Reason.MAX_DURATION, verdict.message)
         return None
@@ -341,18 +354,18 @@ def collect(ctx: Context) -> Move:
     """Nothing to do but to look: store the checkpoint, sleep until the next interval closes."""
     got, state = ctx.collected, ctx.state
     verdict = _verdict(ctx)
-    if got is not None and verdict is not None and got.evidence and got.evidence != state.evidence:
+    if got is not None and got.cursor and got.cursor != state.cursor:
         return Move(
             ctx.write(with_evidence(ctx, state)),
-            reason=str(verdict.reason),
-            sentence=verdict.message,
+            reason=str(verdict.reason) if verdict else Reason.COLLECTING,
+            sentence=verdict.message if verdict else "Learning the bins of the drift metrics.",
         )
     wait = got.next_due if got else None
     if _paused(ctx):
         return Move(reason=Reason.PAUSED, sentence=_paused_sentence(ctx), wait=wait)
     manual = (
         verdict is not None
-        and verdict.decision is Judgement.PROMOTE
+        and verdict.decision is Judgement.Promote
         and ctx.spec.rollout.decision.promotion == "Manual"
     )
     if manual:
@@ -365,7 +378,7 @@ def collect(ctx: Context) -> Move:
         reason=str(verdict.reason) if verdict else Reason.COLLECTING,
         sentence=verdict.message if verdict else f"Collecting evidence on {ctx.model}.",
         wait=wait,
-        stalled=verdict is not None and verdict.decision is Judgement.INCONCLUSIVE,
+        stalled=verdict is not None and verdict.decision is Judgement.Inconclusive,
     )
 
 
@@ -386,6 +399,12 @@ _RULES: tuple[Callable[[Context], Move | None], ...] = (
 
 def _verdict(ctx: Context) -> Verdict | None:
     return ctx.collected.verdict if ctx.collected else None
+
+
+def _ignorant(ctx: Context) -> bool:
+    """Whether the last question to the metric source got no usable answer."""
+    fresh = ctx.collected is not None and ctx.collected.fresh
+    return ctx.state.unknown_since is not None and not fresh
 
 
 def _paused(ctx: Context) -> bool:

@@ -205,9 +205,7 @@ def prepare_route(ctx: Context) -> Move | None:
                 sentence=f"No pod of the baseline {baseline.name} is ready; nothing moves.",
             )
         return Move(
-            ApplyRoute(
-                "", ((service, 100),), str(Stamp(attempt.name, "base", 0)), spec=ctx.spec
-            ),
+            ApplyRoute("", ((service, 100),), str(Stamp(attempt.name, "base", 0)), spec=ctx.spec),
             reason=Reason.PROVISIONING,
             sentence=f"Routing all traffic to the baseline {baseline.name}.",
         )
@@ -254,4 +252,3 @@ def first_replicas(ctx: Context) -> int:
     if ctx.attempt is None or ctx.attempt.kind != KIND_ROLLOUT:
         return full
     return canary_replicas(ctx.spec.rollout.steps[0].weight, full)
-

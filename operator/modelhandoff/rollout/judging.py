@@ -1,0 +1,237 @@
+"""From a frozen spec to the engine's plan, and from closed intervals to evidence and a verdict.
+
+The glue between what people wrote and what the engine judges. Pure: the metrics room's answer
+comes in as values, the two checkpoints go out as JSON texts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import numpy as np
+
+from modelhandoff.analysis import (
+    Bins,
+    CountPlan,
+    Direction,
+    DriftPlan,
+    Feature,
+    Interval,
+    LatencyPlan,
+    MeanPlan,
+    MetricPlan,
+    OnInconclusive,
+    Plan,
+    Progress,
+    RatePlan,
+    Role,
+    judge,
+    merge_bins,
+    observe,
+)
+from modelhandoff.analysis.evidence import Evidence
+from modelhandoff.api.handoff import ModelHandoffSpec
+from modelhandoff.api.monitoring import Metric, MetricType
+from modelhandoff.rollout.actions import Collected
+from modelhandoff.rollout.attempt import AttemptState
+from modelhandoff.rollout.context import KIND_ROLLOUT, Context
+from modelhandoff.rollout.measure import Measurement
+
+Groups = Mapping[str, Sequence[int]]
+"""Per drift metric: raw bin -> judged bin, fixed at the attempt's first interval."""
+
+
+def measurement(ctx: Context) -> Measurement | None:
+    """What is to be measured now; ``None`` before the first weight landed and after the end."""
+    attempt, state = ctx.attempt, ctx.state
+    if attempt is None or attempt.kind != KIND_ROLLOUT or not state.stages:
+        return None
+    if state.phase.terminal or state.verdict is not None or ctx.baseline is None:
+        return None
+    monitoring = attempt.spec.monitoring
+    return Measurement(
+        source=monitoring.source,
+        candidate=ctx.candidate_name,
+        baseline=ctx.baseline.name,
+        interval=monitoring.interval.total_seconds(),
+        begin=state.stages[0].start,
+        stages=state.stages,
+        exclusions=state.exclusions,
+    )
+
+
+def judge_intervals(
+    spec: ModelHandoffSpec,
+    state: AttemptState,
+    intervals: Sequence[Interval],
+    cursor: str,
+    now: datetime,
+    next_due: float | None = None,
+    warnings: tuple[str, ...] = (),
+) -> Collected:
+    """Add closed intervals to the evidence and judge it; the two checkpoints belong together.
+
+    Until every drift metric's bins are known (the first interval in which the baseline has
+    data), intervals only move the cursor: a plan must be fixed before the first count is judged.
+    """
+    counted = [i for i in intervals if not i.excluded]
+    last_data = max(
+        [state.last_data, *(i.end for i in intervals if i.requests[0] > 0)], default=0.0
+    )
+    requests = state.step_requests + sum(i.requests[0] for i in counted if i.step == state.step)
+    bins = _bins(spec, state, intervals)
+    evidence = state.evidence
+    looks, step_looks = state.looks, state.step_looks
+    verdict = None
+    if bins is not None:
+        plan = plan_of(spec, bins)
+        found = Evidence.from_json(plan, json.loads(evidence)) if evidence else Evidence.start(plan)
+        for interval in intervals:
+            found = observe(plan, found, interval)
+        looks += len(counted)
+        step_looks += sum(1 for i in counted if i.step == state.step)
+        evidence = json.dumps(found.to_json(), separators=(",", ":"))
+        after = state.but(step_looks=step_looks, step_requests=requests, last_data=last_data)
+        verdict = judge(plan, found, progress_of(spec, after, now))
+    return Collected(
+        evidence=evidence,
+        cursor=cursor,
+        bins=json.dumps(bins, separators=(",", ":")) if bins else state.bins,
+        looks=looks,
+        step_looks=step_looks,
+        step_requests=requests,
+        last_data=last_data,
+        verdict=verdict,
+        fresh=bool(intervals),
+        warnings=warnings,
+        next_due=next_due,
+    )
+
+
+def judge_again(
+    spec: ModelHandoffSpec, state: AttemptState, now: datetime, next_due: float | None = None
+) -> Collected | None:
+    """The verdict on the stored evidence, with today's clock; ``None`` before there is any."""
+    if not state.evidence:
+        return None
+    return judge_intervals(spec, state, (), state.cursor, now, next_due)
+
+
+def progress_of(spec: ModelHandoffSpec, state: AttemptState, now: datetime) -> Progress:
+    """Where the attempt stands, in the engine's words; pauses do not count as time."""
+    decision, steps = spec.rollout.decision, spec.rollout.steps
+    step = steps[min(max(state.step, 0), len(steps) - 1)]
+    began = state.first_weight_at or now
+    paused = state.paused_for(now).total_seconds()
+    silent = now.timestamp() - state.last_data if state.last_data else 0.0
+    interval = spec.monitoring.interval.total_seconds()
+    return Progress(
+        elapsed_seconds=max(0.0, (now - began).total_seconds() - paused),
+        step=state.step,
+        last_step=state.step >= len(steps) - 1,
+        step_looks=state.step_looks,
+        step_requests=state.step_requests,
+        step_elapsed_seconds=(now - state.step_since).total_seconds() if state.step_since else 0.0,
+        step_min_seconds=step.min_duration.total_seconds(),
+        step_min_samples=step.min_samples,
+        max_duration_seconds=None
+        if decision.on_inconclusive == "Extend"
+        else decision.max_duration.total_seconds(),
+        # An interval closes late by its own length and the lag; that is not silence.
+        seconds_without_data=0.0
+        if state.withheld or state.step_since is None
+        else max(0.0, silent - 2 * interval),
+    )
+
+
+def plan_of(spec: ModelHandoffSpec, bins: Groups) -> Plan:
+    """The engine's plan for a spec; ``bins`` has an entry for every drift metric."""
+    rollout = spec.rollout
+    interval = spec.monitoring.interval.total_seconds()
+    planned = sum(step.min_duration.total_seconds() for step in rollout.steps)
+    decision = rollout.decision
+    return Plan(
+        metrics=tuple(_metric(metric, spec, bins) for metric in spec.monitoring.metrics),
+        harm_level=decision.harm_level,
+        safe_level=decision.safe_level,
+        min_looks=decision.min_looks,
+        planned_looks=max(30, decision.min_looks, round(planned / interval)),
+        interval_seconds=interval,
+        steps=tuple(step.weight for step in rollout.steps),
+        no_data_seconds=rollout.on_metrics_unknown.hold_for.total_seconds(),
+        on_inconclusive=OnInconclusive(str(decision.on_inconclusive)),
+    )
+
+
+def _metric(metric: Metric, spec: ModelHandoffSpec, bins: Groups) -> MetricPlan:
+    role, decision = Role(str(metric.role)), spec.rollout.decision
+    if metric.type in (
+        MetricType.ERROR_RATE,
+        MetricType.ABSTAIN_RATE,
+        MetricType.CONTRACT_VIOLATIONS,
+    ):
+        return RatePlan(
+            name=metric.name,
+            role=role,
+            critical=metric.critical,
+            limit=metric.max,
+            harm_margin=decision.harm_margin,
+        )
+    if metric.type is MetricType.LATENCY and metric.quantile and metric.budget:
+        return LatencyPlan(
+            name=metric.name,
+            quantile=metric.quantile,
+            budget=metric.budget.total_seconds(),
+            role=role,
+            critical=metric.critical,
+            harm_margin=decision.harm_margin,
+            max_relative_increase=metric.max_relative_increase,
+        )
+    if metric.type is MetricType.DRIFT and metric.max_kl:
+        groups = tuple(bins[metric.name])
+        return DriftPlan(
+            name=metric.name,
+            features=(Feature(key=metric.name, bins=len(groups), groups=groups),),
+            max_kl=metric.max_kl,
+            role=role,
+            critical=metric.critical,
+        )
+    if metric.type is MetricType.MEAN:
+        return MeanPlan(
+            name=metric.name,
+            role=role,
+            critical=metric.critical,
+            max_regression=metric.max_regression or 0.05,
+            min_lift=metric.min_lift,
+            direction=Direction(str(metric.direction or "Increase")),
+        )
+    return CountPlan(
+        name=metric.name, role=role, critical=metric.critical, max_drop=metric.max_drop or 0.1
+    )
+
+
+def _bins(
+    spec: ModelHandoffSpec, state: AttemptState, intervals: Sequence[Interval]
+) -> dict[str, list[int]] | None:
+    """The judged bins of every drift metric, or ``None`` while they cannot be fixed yet.
+
+    Merged from the baseline's counts alone, so that the choice never looks at the candidate.
+    """
+    drifts = [m.name for m in spec.monitoring.metrics if m.type is MetricType.DRIFT]
+    if not drifts:
+        return {}
+    if state.bins:
+        known: dict[str, list[int]] = json.loads(state.bins)
+        return known
+    totals: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
+    for interval in intervals:
+        for name in drifts:
+            found = interval.metrics.get(name)
+            if isinstance(found, Bins) and found.baseline is not None:
+                counts = np.asarray(found.baseline, dtype=np.float64)
+                totals[name] = totals[name] + counts if name in totals else counts
+    if any(name not in totals or totals[name].sum() <= 0 for name in drifts):
+        return None
+    return {name: list(merge_bins(tuple(totals[name]))) for name in drifts}

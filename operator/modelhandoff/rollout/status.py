@@ -1,0 +1,362 @@
+"""The handoff's status: one true sentence, the next action, conditions, bounded history.
+
+Rendered from what is seen, never from what is hoped: the controller writes it once a pass has
+nothing left to do, so every effect precedes the condition that claims it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from modelhandoff.api import names
+from modelhandoff.api.vocabulary import ConditionType, Outcome, Phase, Reason
+from modelhandoff.errors import cut
+from modelhandoff.rollout.attempt import AttemptState, stamp
+from modelhandoff.rollout.context import Context, Move
+from modelhandoff.rollout.finish import summary
+from modelhandoff.rollout.snapshot import WorkloadView
+
+_MAX_HISTORY = 10
+_MAX_SENTENCE = 1000
+_CONDITION = tuple[str, str, str]
+"""Status, reason and message of one condition."""
+
+
+def render(ctx: Context, move: Move) -> dict[str, Any]:
+    """The status of the handoff as it is true now."""
+    state, attempt = ctx.state, ctx.attempt
+    sentence = _sentence(ctx, move)
+    found: dict[str, Any] = {
+        "observedGeneration": ctx.handoff.generation,
+        "message": cut(sentence, _MAX_SENTENCE),
+    }
+    if attempt is not None:
+        found["phase"] = str(state.phase)
+        found["attemptRef"] = {"name": attempt.name, "ordinal": attempt.ordinal}
+        model = attempt.spec.candidate.model
+        found["candidate"] = {"version": model.version, "revision": attempt.revision}
+        steps = attempt.spec.rollout.steps
+        step: dict[str, Any] = {
+            "index": state.step + 1,
+            "count": len(steps),
+            "weight": _weight(ctx),
+        }
+        if state.step_since is not None:
+            step["startedAt"] = stamp(state.step_since)
+        found["step"] = step
+        verdict = _verdict(ctx, move)
+        if verdict:
+            found["verdict"] = verdict
+        metrics = _metrics(ctx)
+        if metrics:
+            found["metrics"] = metrics
+        products = attempt.spec.candidate.serving.gpu
+        if products is not None:
+            found["gpu"] = _gpu(ctx)
+    serving = ctx.stable or ctx.adopted
+    if serving is not None:
+        stable: dict[str, Any] = {
+            "version": serving.model_version or serving.name,
+            "revision": _full_revision(ctx, serving.revision) or serving.name,
+        }
+        if serving.promoted_at is not None:
+            stable["since"] = stamp(serving.promoted_at)
+        found["stable"] = stable
+    action = next_action(ctx, move)
+    if action:
+        found["nextAction"] = action
+    history = _history(ctx)
+    if history:
+        found["history"] = history
+    found["conditions"] = _conditions(ctx, move, sentence)
+    return found
+
+
+def _sentence(ctx: Context, move: Move) -> str:
+    """What is going on: for a running attempt what it does, for an ended one how it ended."""
+    state = ctx.state
+    serving = ctx.stable or ctx.adopted
+    now_serving = f"100 % on {_name(serving)}" if serving else "nothing serves"
+    verdict = state.verdict
+    if ctx.handoff.spec is None or move.stalled:
+        return move.sentence
+    if ctx.attempt is None:
+        return move.sentence or "Waiting."
+    if state.phase is Phase.PROMOTED:
+        since = f" since {_clock(state.promoted_at)}" if state.promoted_at else ""
+        why = verdict.message if verdict else ""
+        return f"{ctx.model} serves all traffic{since}. {why}".strip()
+    if state.phase.terminal and verdict is not None:
+        share = ""
+        if state.first_weight_at is not None:
+            span = (state.off_at or verdict.at) - state.first_weight_at
+            share = (
+                f" {ctx.spec.candidate.model.version} had up to {state.max_weight} % "
+                f"for {_span(span)};"
+            )
+        head = {
+            Outcome.ROLLBACK: "Rolled back",
+            Outcome.REJECT: "Rejected before traffic",
+            Outcome.INCONCLUSIVE: "Inconclusive",
+            Outcome.ABORT: "Aborted",
+            Outcome.SUPERSEDE: "Superseded",
+        }.get(verdict.outcome, str(verdict.outcome))
+        return f"{head} at {_clock(verdict.at)}: {now_serving}.{share} {verdict.message}".strip()
+    weight = f"{_weight(ctx)} % on {ctx.model}: " if state.phase is Phase.PROGRESSING else ""
+    return weight + (move.sentence or f"{ctx.model} is {state.phase}.")
+
+
+def next_action(ctx: Context, move: Move) -> str:
+    """The next command a person may want, ready to paste; empty when nothing is needed."""
+    attempt, state = ctx.attempt, ctx.state
+    if attempt is None or ctx.handoff.spec is None:
+        return ""
+    where = f"kubectl annotate mho {ctx.handoff.name} -n {ctx.handoff.namespace}"
+    if move.reason == Reason.MANUAL_GATE:
+        return f"{where} {names.ANNOTATION_PROMOTE}={attempt.name}"
+    if state.phase in (Phase.INCONCLUSIVE, Phase.ABORTED) or (
+        state.phase in (Phase.ROLLED_BACK, Phase.REJECTED)
+    ):
+        again = f"{where} --overwrite {names.ANNOTATION_RETRY}={attempt.name}"
+        if state.phase in (Phase.ROLLED_BACK, Phase.REJECTED):
+            return f"Apply a corrected candidate, or try the same again: {again}"
+        return again
+    if move.reason == Reason.PAUSED:
+        return f"{where} {names.ANNOTATION_PAUSE}- (or suspend: false) resumes"
+    if state.phase is Phase.PROGRESSING and move.reason == Reason.MAX_DURATION:
+        return (
+            f"{where} {names.ANNOTATION_PROMOTE}={attempt.name} promotes, "
+            f"{where} {names.ANNOTATION_ABORT}={attempt.name} goes back"
+        )
+    return ""
+
+
+def _conditions(ctx: Context, move: Move, sentence: str) -> list[dict[str, Any]]:
+    """All condition types, always; a time moves only when the value changes."""
+    before = {c["type"]: c for c in ctx.handoff.status.get("conditions") or ()}
+    found = []
+    for kind, (value, reason, message) in _values(ctx, move, sentence).items():
+        old = before.get(str(kind))
+        changed = old is None or old.get("status") != value
+        found.append(
+            {
+                "type": str(kind),
+                "status": value,
+                "reason": reason,
+                "message": cut(message, _MAX_SENTENCE),
+                "lastTransitionTime": stamp(ctx.now)
+                if changed or old is None
+                else old["lastTransitionTime"],
+                "observedGeneration": ctx.handoff.generation,
+            }
+        )
+    return found
+
+
+def _values(ctx: Context, move: Move, sentence: str) -> Mapping[ConditionType, _CONDITION]:
+    state, attempt = ctx.state, ctx.attempt
+    reason = str(move.reason or Reason.PENDING)
+    working = (ctx.active or attempt is None or not _current(ctx)) and not move.stalled
+    promoted = attempt is not None and state.phase is Phase.PROMOTED and _current(ctx)
+    steady = promoted or _settled(ctx)
+    stalled = move.stalled or (not working and not steady)
+    if steady:
+        reason = str(Reason.STEADY)
+    elif attempt is not None and state.phase.terminal and _current(ctx) and not move.stalled:
+        reason = str(state.phase)
+    paused = move.reason in (Reason.PAUSED, Reason.MANUAL_GATE)
+    return {
+        ConditionType.READY: ("True" if steady else "False", reason, sentence),
+        ConditionType.RECONCILING: (
+            "True" if working and not steady else "False",
+            reason if working else "Done",
+            sentence if working else "",
+        ),
+        ConditionType.STALLED: (
+            "True" if stalled else "False",
+            reason if stalled else "Working",
+            sentence if stalled else "",
+        ),
+        ConditionType.PAUSED: (
+            "True" if paused else "False",
+            str(move.reason) if paused else "NotPaused",
+            sentence if paused else "",
+        ),
+        ConditionType.ARTIFACTS_VERIFIED: _artifacts(ctx),
+        ConditionType.CAPACITY_AVAILABLE: _capacity(ctx, move),
+        ConditionType.CANARY_READY: _canary(ctx, move),
+        ConditionType.TRAFFIC_ALIGNED: _traffic(ctx, move),
+        ConditionType.METRICS_AVAILABLE: _metrics_available(ctx),
+        ConditionType.PROMOTED: (
+            "True" if promoted else "False",
+            str(Reason.PROMOTED if promoted else Reason.NOT_STARTED),
+            "",
+        ),
+    }
+
+
+def _artifacts(ctx: Context) -> _CONDITION:
+    verdict = ctx.state.verdict
+    if verdict is not None and verdict.reason == Reason.ARTIFACT_MISMATCH:
+        return "False", str(Reason.ARTIFACT_MISMATCH), verdict.message
+    pods = ctx.candidate.pods if ctx.candidate else ()
+    if any(pod.init_exit_code == 0 for pod in pods) or ctx.state.warmed_up:
+        return "True", "DigestsMatch", "Every artifact has its declared SHA-256."
+    return "Unknown", str(Reason.NOT_STARTED), ""
+
+
+def _capacity(ctx: Context, move: Move) -> _CONDITION:
+    short = (Reason.CAPACITY_SHORTAGE, Reason.QUOTA_EXCEEDED)
+    verdict = ctx.state.verdict
+    if move.reason in short:
+        return "False", str(move.reason), move.sentence
+    if verdict is not None and verdict.reason in short:
+        return "False", verdict.reason, verdict.message
+    if ctx.candidate is not None and any(p.node for p in ctx.candidate.pods):
+        return "True", str(Reason.CAPACITY_AVAILABLE), ""
+    return "Unknown", str(Reason.NOT_STARTED), ""
+
+
+def _canary(ctx: Context, move: Move) -> _CONDITION:
+    candidate = ctx.candidate
+    if candidate is None:
+        return "Unknown", str(Reason.NOT_STARTED), ""
+    if candidate.desired and candidate.ready >= candidate.desired:
+        return "True", str(Reason.CANARY_READY), f"{candidate.ready} pods are ready."
+    reason = move.reason if str(move.reason).startswith(("Canary", "Image", "Artifact")) else ""
+    return (
+        "False",
+        str(reason or Reason.CANARY_NOT_READY),
+        f"{candidate.ready} of {candidate.desired} pods are ready.",
+    )
+
+
+def _traffic(ctx: Context, move: Move) -> _CONDITION:
+    route = ctx.snapshot.route
+    if route is None:
+        return "Unknown", str(Reason.NOT_STARTED), ""
+    if move.reason in (Reason.TRAFFIC_CONTESTED, Reason.ROUTE_CONFLICT):
+        return "False", str(move.reason), move.sentence
+    if not route.landed:
+        return "False", str(Reason.TRAFFIC_PENDING), cut(route.message, 500)
+    shares = ", ".join(f"{weight} % {service}" for service, weight in route.backends.items())
+    return "True", str(Reason.TRAFFIC_ALIGNED), shares
+
+
+def _metrics_available(ctx: Context) -> _CONDITION:
+    state = ctx.state
+    begun = state.step_since is not None or state.unknown_since is not None
+    if state.phase is not Phase.PROGRESSING or not begun:
+        return "Unknown", str(Reason.NOT_STARTED), ""
+    if state.unknown_since is not None:
+        return "False", state.unknown_reason or str(Reason.METRICS_ERROR), state.unknown_message
+    if state.looks:
+        return "True", str(Reason.METRICS_AVAILABLE), ""
+    return "Unknown", str(Reason.COLLECTING), "No interval has closed yet."
+
+
+def _verdict(ctx: Context, move: Move) -> dict[str, Any]:
+    state = ctx.state
+    if state.verdict is not None:
+        return {
+            "decision": str(state.verdict.outcome),
+            "reason": state.verdict.reason,
+            "message": cut(state.verdict.message, _MAX_SENTENCE),
+        }
+    if state.phase is not Phase.PROGRESSING:
+        return {}
+    judged = ctx.collected.verdict if ctx.collected else None
+    if judged is None:
+        return {
+            "decision": "Hold" if state.withheld or state.unknown_since else "Continue",
+            "reason": str(move.reason or Reason.COLLECTING),
+            "message": cut(move.sentence, _MAX_SENTENCE),
+        }
+    return {
+        "decision": str(judged.decision),
+        "reason": str(judged.reason),
+        "message": cut(judged.message, _MAX_SENTENCE),
+    }
+
+
+def _metrics(ctx: Context) -> list[dict[str, Any]]:
+    judged = ctx.collected.verdict if ctx.collected else None
+    if judged is not None and not ctx.state.phase.terminal:
+        return [summary(metric) for metric in judged.metrics]
+    return [dict(metric) for metric in ctx.state.metrics]
+
+
+def _history(ctx: Context) -> list[dict[str, Any]]:
+    ended = []
+    for attempt in ctx.snapshot.attempts:
+        state = AttemptState.from_status(attempt.status)
+        if state.phase.terminal and state.verdict is not None:
+            ended.append((attempt, state))
+    ended.sort(key=lambda pair: -pair[0].ordinal)
+    return [
+        {
+            "attempt": attempt.name,
+            "version": attempt.spec.candidate.model.version,
+            "revision": attempt.revision,
+            "outcome": str(state.phase),
+            "reason": state.verdict.reason if state.verdict else "",
+            "at": stamp(state.phase_since or ctx.now),
+        }
+        for attempt, state in ended[:_MAX_HISTORY]
+    ]
+
+
+def _gpu(ctx: Context) -> str:
+    gpu = ctx.spec.candidate.serving.gpu
+    if gpu is None:
+        return ""
+    seen = sorted(
+        {p.gpu_product for p in (ctx.candidate.pods if ctx.candidate else ()) if p.gpu_product}
+    )
+    return cut(
+        f"{gpu.count} x {', '.join(seen) or ', '.join(gpu.product or ()) or gpu.resource}", 120
+    )
+
+
+def _weight(ctx: Context) -> int:
+    return ctx.candidate_weight if ctx.attempt else 0
+
+
+def _current(ctx: Context) -> bool:
+    """Whether the newest attempt is about what the handoff says now."""
+    return ctx.attempt is not None and ctx.attempt.bundle == ctx.bundle
+
+
+def _settled(ctx: Context) -> bool:
+    return (
+        ctx.handoff.spec is not None
+        and not ctx.active
+        and ctx.stable is not None
+        and ctx.stable.bundle == ctx.bundle
+    )
+
+
+def _full_revision(ctx: Context, label: str) -> str:
+    for attempt in ctx.snapshot.attempts:
+        if names.revision_label(attempt.revision) == label:
+            return attempt.revision
+    return label
+
+
+def _name(serving: WorkloadView) -> str:
+    return serving.model_version or serving.name
+
+
+def _clock(at: datetime | None) -> str:
+    return at.astimezone(UTC).strftime("%H:%M UTC") if at else ""
+
+
+def _span(span: timedelta) -> str:
+    seconds = max(0, round(span.total_seconds()))
+    if seconds < 120:
+        return f"{seconds} s"
+    if seconds < 7200:
+        return f"{seconds // 60} min"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
