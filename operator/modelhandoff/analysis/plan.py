@@ -200,7 +200,7 @@ class LatencyPlan:
 
 @dataclass(frozen=True)
 class Sustained:
-    """ "KL above the limit for a day": windows of fixed length, all thresholds on bias-free KL."""
+    """KL above the limit for a day: windows of fixed length, all judged on the bias-free KL."""
 
     max_kl: float = 0.2
     window_looks: int = 120

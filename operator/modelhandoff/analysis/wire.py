@@ -85,7 +85,7 @@ def finite(value: float, path: str) -> float:
 
 
 @cache
-def _fields(kind: type[Any]) -> tuple[tuple[dataclasses.Field[Any], Any], ...]:
+def _fields(kind: Any) -> tuple[tuple[dataclasses.Field[Any], Any], ...]:
     hints = typing.get_type_hints(kind)
     return tuple((f, hints[f.name]) for f in dataclasses.fields(kind) if f.init)
 

@@ -1,0 +1,199 @@
+"""The evidence of one attempt: what survives a restart, and the one function that adds to it."""
+
+import zlib
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelhandoff.analysis import absolute, drift, latency, means, rates, sources, split, windows
+from modelhandoff.analysis.compiled import RING, Compiled, compiled
+from modelhandoff.analysis.intervals import Count, Histogram, Interval, Rate
+from modelhandoff.analysis.layout import Views
+from modelhandoff.analysis.plan import DriftPlan, FairnessPlan, MetricPlan, Plan
+from modelhandoff.analysis.readout import Readout, read_out, settle_means
+from modelhandoff.analysis.wire import WireError, keys, number, whole
+
+__all__ = ["Evidence", "observe"]
+
+Array = NDArray[np.float64]
+
+VERSION: Final = 1
+LOOKS, BEST, CLOCK, STEP = range(4)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Everything learnt so far; immutable.
+
+    Attributes:
+        plan_hash: of the plan it belongs to.
+        last_index: index of the last interval taken in, -1 before the first.
+        last_end: end of that interval (seconds since the epoch).
+        flags: quality flags of that interval.
+        state: the running numbers (see :mod:`~.layout`), read-only.
+        plan: the plan itself (not part of the checkpoint).
+    """
+
+    plan_hash: str
+    last_index: int
+    last_end: float
+    flags: tuple[str, ...]
+    state: Array = field(repr=False)
+    plan: Plan = field(repr=False)
+
+    @classmethod
+    def start(cls, plan: Plan) -> "Evidence":
+        """Evidence before the first interval: every e-value is 1."""
+        state = compiled(plan).start()
+        state.flags.writeable = False
+        return cls(plan.hash, -1, 0.0, (), state, plan)
+
+    @property
+    def looks(self) -> int:
+        """Judged intervals so far (planned exclusions do not count)."""
+        return int(self.state[LOOKS])
+
+    def to_json(self) -> dict[str, Any]:
+        """The checkpoint: a few KB, versioned, bound to its plan."""
+        return {
+            "v": VERSION,
+            "plan": self.plan_hash,
+            "last": self.last_index,
+            "end": self.last_end,
+            "looks": self.looks,
+            "flags": list(self.flags),
+            "state": compiled(self.plan).layout.pack(self.state),
+            "sum": zlib.crc32(self.state.tobytes()),
+        }
+
+    @classmethod
+    def from_json(cls, plan: Plan, value: object) -> "Evidence":
+        """Read a checkpoint.
+
+        Raises:
+            WireError: another version, another plan, or damaged content; never misread.
+        """
+        names = ("v", "plan", "last", "end", "looks", "flags", "state", "sum")
+        if isinstance(value, dict) and value.get("v") != VERSION:
+            raise WireError("v", f"evidence of version {VERSION}", value.get("v"))
+        got = keys(value, "", names)
+        if got["plan"] != plan.hash:
+            raise WireError("plan", f"evidence of plan {plan.hash}", got["plan"])
+        state = compiled(plan).layout.unpack(got["state"], "state")
+        if zlib.crc32(state.tobytes()) != got["sum"]:
+            raise WireError("sum", "the checksum of the state", got["sum"])
+        if int(state[LOOKS]) != whole(got["looks"], "looks"):
+            raise WireError("looks", f"{int(state[LOOKS])}, as in the state", got["looks"])
+        flags = got["flags"]
+        if not isinstance(flags, list | tuple) or not all(isinstance(f, str) for f in flags):
+            raise WireError("flags", "a list of texts", flags)
+        state.flags.writeable = False
+        last, end = whole(got["last"], "last", -1), number(got["end"], "end")
+        return cls(plan.hash, last, end, tuple(flags), state, plan)
+
+
+def readout(plan: Plan, evidence: Evidence) -> Readout:
+    """All e-values of this evidence (computed once and kept)."""
+    found = evidence.__dict__.get("_readout")
+    if found is None:
+        c = compiled(plan)
+        found = read_out(c, c.layout.views(evidence.state))
+        evidence.__dict__["_readout"] = found
+    assert isinstance(found, Readout)
+    return found
+
+
+def observe(plan: Plan, evidence: Evidence, interval: Interval) -> Evidence:
+    """Take in one closed interval; an index that was taken in before changes nothing.
+
+    Raises:
+        WireError: the evidence belongs to another plan.
+    """
+    if evidence.plan_hash != plan.hash:
+        raise WireError("plan", f"evidence of plan {plan.hash}", evidence.plan_hash)
+    if interval.index <= evidence.last_index:
+        return evidence
+    c = compiled(plan)
+    state = evidence.state.copy()
+    v = c.layout.views(state)
+    gap = interval.index - evidence.last_index if evidence.last_index >= 0 else 1
+    phi = sources.phi_two_arm(c, v)
+    latency.set_edges(c, interval, v)
+    look = sources.read(c, interval, v)
+    _missed(c, v, gap - 1)
+    if interval.excluded or interval.weight == 0:
+        if interval.weight == 0:
+            v["present"][:] = 0.0
+        elif len(c.catastrophes):
+            rates.advance(c, v, look, phi, sources.past_rate(v), only=c.catastrophes)
+    else:
+        _judge_interval(c, v, interval, look, phi)
+    now = read_out(c, v)
+    v["clock"][BEST] = max(v["clock"][BEST], now.log_total)
+    state.flags.writeable = False
+    out = Evidence(plan.hash, interval.index, interval.end, interval.quality, state, plan)
+    out.__dict__["_readout"] = now
+    return out
+
+
+def _judge_interval(
+    c: Compiled, v: Views, interval: Interval, look: sources.Look, phi: Array
+) -> None:
+    clock = v["clock"]
+    clock[LOOKS] += 1.0
+    clock[CLOCK] += 1.0
+    clock[STEP] = interval.step
+    now = float(clock[CLOCK])
+    _mark_present(c, v, interval, now)
+    if c.two:
+        rates.advance(c, v, look, phi, sources.past_rate(v))
+    if c.absolute:
+        absolute.advance(c, v, look)
+    if c.sources:
+        sources.remember(c, v, look, now, interval.step)
+    if c.two:
+        rates.settle_margins(c, v)
+    if c.latency:
+        latency.learn_edges(c, interval, v)
+    if c.drift:
+        drift.advance(c, v, interval, now)
+    if c.series:
+        means.advance(c, v, interval, now)
+        settle_means(c, v, now)
+    if c.plan.check_split and not c.plan.initial:
+        split.advance(v, interval)
+
+
+def _missed(c: Compiled, v: Views, looks: int) -> None:
+    """Intervals nobody could close: time passes, every metric is missing."""
+    for _ in range(min(looks, RING)):
+        v["clock"][CLOCK] += 1.0
+        now = float(v["clock"][CLOCK])
+        v["present"][int(now) % RING] = 0.0
+        for i in range(len(c.drift)):
+            windows.advance(v[f"drift_window_{i}"], None, now)
+        for row in range(len(c.series)):
+            windows.advance(v["mean_window"][row], None, now)
+    v["clock"][CLOCK] += max(looks - RING, 0)
+
+
+def _mark_present(c: Compiled, v: Views, interval: Interval, now: float) -> None:
+    found = [1.0 if interval.requests[0] > 0.0 else 0.0]
+    found += [1.0 if _has(metric, interval) else 0.0 for metric in c.plan.metrics]
+    v["present"][int(now) % RING] = found
+
+
+def _has(metric: MetricPlan, interval: Interval) -> bool:
+    """Whether this interval carries candidate data of the metric."""
+    if isinstance(metric, DriftPlan):
+        return any(f.key in interval.metrics for f in metric.features)
+    if isinstance(metric, FairnessPlan):
+        return f"{metric.name}/{metric.reference}" in interval.metrics
+    one = interval.metrics.get(metric.name)
+    if isinstance(one, Rate):
+        return one.candidate[1] > 0.0
+    if isinstance(one, Histogram):
+        return one.candidate[-1] > 0.0
+    return one is not None if isinstance(one, Count) else one is not None and bool(one.candidate[0])

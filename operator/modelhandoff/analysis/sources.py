@@ -1,0 +1,178 @@
+"""Reading one interval into arrays of counts, and what every source remembers of the past."""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelhandoff.analysis.compiled import BELOW, RING, UNSET, Compiled, Source
+from modelhandoff.analysis.dispersion import (
+    LENGTHS,
+    growth,
+    information,
+    pairs_of,
+    phi_of,
+    two_arm_pair,
+)
+from modelhandoff.analysis.intervals import Count, Histogram, Interval, Measurement, Rate
+from modelhandoff.analysis.layout import Views
+
+__all__ = ["Look", "past_rate", "phi_two_arm", "read", "recent", "remember"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Counts of one interval, one entry per source; no data reads as zero trials."""
+
+    xc: Array
+    nc: Array
+    xb: Array
+    nb: Array
+    both: Mask
+
+
+def read(c: Compiled, interval: Interval, v: Views) -> Look:
+    """The counts of every source in this interval."""
+    edges = v["edge"].tolist()
+    rows = []
+    for row, source in enumerate(c.sources):
+        found = (interval.halves if source.half else interval.metrics).get(source.key)
+        rows.append(_counts(source, found, interval, edges[row]))
+    counts = np.array(rows).reshape(len(rows), 4)
+    xc, nc, xb, nb = counts.T
+    return Look(xc, nc, xb, nb, (nc > 0.0) & (nb > 0.0))
+
+
+_NONE = (0.0, 0.0, 0.0, 0.0)
+Four = tuple[float, float, float, float]
+
+
+def _counts(source: Source, found: Measurement | None, interval: Interval, edge: float) -> Four:
+    if isinstance(found, Rate) and source.kind == "rate":
+        x, n = found.candidate
+        return (x, n, *(found.baseline or (0.0, 0.0)))
+    if isinstance(found, Histogram) and source.kind == "edge" and edge != UNSET:
+        at = position(found.edges, edge)
+        if at is None:
+            return _NONE
+        n = found.candidate[-1]
+        x = n - found.candidate[at] if at >= 0 else n
+        if found.baseline is None:
+            return (x, n, 0.0, 0.0)
+        m = found.baseline[-1]
+        return (x, n, m - found.baseline[at] if at >= 0 else m, m)
+    if isinstance(found, Count) and source.kind == "count":
+        span = interval.end - interval.start
+        nc, nb = found.exposure_candidate, found.exposure_baseline
+        nc = interval.weight * span if nc is None else nc
+        nb = (100 - interval.weight) * span if nb is None else nb
+        if found.baseline is None:
+            return (found.candidate, nc, 0.0, 0.0)
+        return (found.candidate, nc, found.baseline, nb)
+    return _NONE
+
+
+def position(edges: tuple[float, ...], edge: float) -> int | None:
+    """Index of an edge; -1 = below the first; None = this histogram does not have it."""
+    if edge == BELOW:
+        return -1
+    at = bisect_left(edges, edge)
+    return at if at < len(edges) and edges[at] == edge else None
+
+
+def phi_two_arm(c: Compiled, v: Views) -> Array:
+    """phi_t per source from the intervals before this one (2.2)."""
+    count = v["count"]
+    pair = phi_of(v["u2"], v["vu"], pairs_of(count))
+    mean = v["information"] / np.maximum(count, 1.0)
+    grown = 1.0 + growth(count) * (pair - 1.0)
+    if c.history_phi.any():
+        ratio = mean / np.where(c.history_information > 0.0, c.history_information, np.inf)
+        history = 1.0 + (c.history_phi - 1.0) * np.maximum(1.0, ratio)
+        out = np.where(c.history_phi > 0.0, np.maximum(history, pair), grown)
+    else:
+        out = grown
+    half = c.half_row
+    if c.plan.split_halves and (half >= 0).any():
+        rows = np.flatnonzero(half >= 0)
+        twin = half[rows]
+        ratio = mean[rows] / np.where(mean[twin] > 0.0, mean[twin], np.inf)
+        split = 1.0 + (pair[twin] - 1.0) * np.maximum(1.0, ratio)
+        out[rows] = np.maximum(out[rows], split)
+    return out
+
+
+def past_rate(v: Views) -> Array:
+    """Baseline rate of the past intervals per source; 0 before the first."""
+    total = v["total"]
+    trials = total[:, 3]
+    return total[:, 2] / np.where(trials > 0.0, trials, 1.0)
+
+
+def remember(c: Compiled, v: Views, look: Look, clock: float, step: int) -> None:
+    """Ring, block pairs, totals and step sums after this interval."""
+    kept = (look.nc > 0.0) if c.plan.initial else look.both
+    rows = np.flatnonzero(kept)
+    if not len(rows):
+        return
+    count = v["count"]
+    at = (count[rows] % RING).astype(np.intp)
+    for column, values in (("xc", look.xc), ("nc", look.nc), ("xb", look.xb), ("nb", look.nb)):
+        v[f"ring_{column}"][rows, at] = values[rows]
+    v["ring_look"][rows, at] = clock
+    counts = np.stack((look.xc, look.nc, look.xb, look.nb), axis=1)
+    if len(rows) != len(count):
+        counts = np.where(kept[:, None], counts, 0.0)
+    v["total"] += counts
+    v["steps"][min(step, len(c.plan.steps))] += counts
+    count[rows] += 1.0
+    if c.plan.initial:
+        return
+    v["information"][rows] += information(
+        look.xc[rows], look.nc[rows], look.xb[rows], look.nb[rows]
+    )
+    _pairs(v, rows, count[rows])
+
+
+def _pairs(v: Views, rows: NDArray[np.intp], count: Array) -> None:
+    """Close the block pairs that end with the newest interval of each source."""
+    rings = (v["ring_xc"], v["ring_nc"], v["ring_xb"], v["ring_nb"])
+    newest = int(count.max())
+    aligned = bool((count == newest).all())
+    for at, length in enumerate(LENGTHS):
+        if aligned:
+            if newest % length or newest < 2 * length:
+                continue
+            closing, ends = rows, count
+        else:
+            due = (count % length == 0.0) & (count >= 2.0 * length)
+            if not due.any():
+                continue
+            closing, ends = rows[due], count[due]
+        back = (ends[:, None].astype(np.intp) - 2 * length + np.arange(2 * length)) % RING
+        shape = (len(closing), 2, length)
+        u2, vu = two_arm_pair(*(ring[closing[:, None], back].reshape(shape) for ring in rings))
+        v["u2"][closing, at] += u2
+        v["vu"][closing, at] += vu
+
+
+def recent(v: Views, clock: float, looks: float) -> tuple[Array, Array, Array]:
+    """Sums over the last ``looks`` looks for the promotion guard.
+
+    Returns:
+        (sums, plain, share): sums (S, 3) = A, B, N of the Mantel-Haenszel contrast; plain (S, 2) =
+        candidate events and trials; share (S,) of the looks that have data.
+    """
+    inside = v["ring_look"] > max(clock - looks, 0.0)  # an unused slot has look 0
+    xc, nc = v["ring_xc"] * inside, v["ring_nc"] * inside
+    xb, nb = v["ring_xb"], v["ring_nb"]
+    total = np.where(nc + nb > 0.0, nc + nb, 1.0)
+    sums = np.stack(
+        ((xc * nb / total).sum(1), (xb * nc / total).sum(1), (nc * nb / total).sum(1)), axis=1
+    )
+    plain = np.stack((xc.sum(1), nc.sum(1)), axis=1)
+    return sums, plain, inside.sum(1) / looks
