@@ -94,6 +94,11 @@ def stable_service_name(handoff: str) -> str:
     return handoff
 
 
+def baseline_service_name(handoff: str) -> str:
+    """The operator's own Service in front of an adopted Deployment's pods."""
+    return f"{handoff}-baseline"
+
+
 def warmup_job_name(attempt: str) -> str:
     """The Job that sends example requests to the candidate before it gets any weight."""
     return f"{attempt}-warmup"

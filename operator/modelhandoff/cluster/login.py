@@ -27,9 +27,9 @@ async def configuration(kubeconfig: str = "", context: str = "") -> Configuratio
     found = Configuration()
     try:
         if not kubeconfig and "KUBERNETES_SERVICE_HOST" in os.environ:
-            load_incluster_config(client_configuration=found)
+            load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
         else:
-            await load_kube_config(
+            await load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=kubeconfig or None,
                 context=context or None,
                 client_configuration=found,

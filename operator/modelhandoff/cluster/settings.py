@@ -12,15 +12,18 @@ class ClusterSettings:
     Attributes:
         fetch_image: image with ``modelhandoff.verify`` in it: the init container that fetches
             and checks artifacts, and the warm-up Job.
-        image_pull_policy: of our own image; the tenant's is left to Kubernetes.
-        drain_seconds: how long a pod goes on serving after it was told to stop, so that its
-            endpoint has left every proxy.
-        pending_slack_seconds: added to start-up and pending time for ``progressDeadlineSeconds``.
-        identity: name of this process, reported in events.
+        image_pull_policy: of that image; the tenant's is left to Kubernetes.
+        drain_seconds: how long a pod that was told to stop goes on serving untouched, so that
+            its endpoint has left every proxy.
+        shutdown_seconds: how long the server may take to end after that.
+        pending_slack_seconds: what ``progressDeadlineSeconds`` has on top of start-up and
+            pending time: the rollout's own budgets are to end first.
+        identity: name of this process, as events report it.
     """
 
     fetch_image: str
     image_pull_policy: str = "IfNotPresent"
     drain_seconds: int = 10
+    shutdown_seconds: int = 30
     pending_slack_seconds: int = 120
     identity: str = "modelhandoff"
