@@ -17,11 +17,25 @@ from modelhandoff.api.quantities import (
     Name63,
     Text,
 )
+from modelhandoff.api.serving import Gpu, Protocol, Serving
 
-# Part of the candidate in what people write, a module of its own for its size.
-from modelhandoff.api.serving import Gpu as Gpu
-from modelhandoff.api.serving import Protocol as Protocol
-from modelhandoff.api.serving import Serving as Serving
+# Serving is part of the candidate; it lives in a module of its own only for its size.
+__all__ = [
+    "MAX_SAFE_INTEGER",
+    "Artifact",
+    "ArtifactRole",
+    "Candidate",
+    "DataSource",
+    "GitSource",
+    "Gpu",
+    "ModelFormat",
+    "ModelIdentity",
+    "Nondeterministic",
+    "Protocol",
+    "Provenance",
+    "Serving",
+    "TrainingEnvironment",
+]
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """Largest integer that every JSON reader, and so RFC 8785, keeps exact."""
