@@ -97,7 +97,6 @@ def fit(
     z = scaling.apply(data.features)
     z[:, MERCHANT] = 0.0  # a code is a name, not a quantity
     code = data.features[:, MERCHANT].astype(int)
-    one_hot = np.eye(codes)[code]
     weight = np.where(data.fraud == 1.0, fraud_weight, 1.0)
     weight /= weight.sum()
     parameters = {
@@ -110,7 +109,7 @@ def fit(
 
     def gradient(p: dict[str, Floats]) -> dict[str, Floats]:
         h = np.tanh(z @ p["w1"] + p["b1"])
-        logit = h @ p["w2"] + z @ p["w"] + one_hot @ p["risk"]
+        logit = h @ p["w2"] + z @ p["w"] + p["risk"][code]
         error = weight * (1.0 / (1.0 + np.exp(-logit)) - data.fraud)
         inner = np.outer(error, p["w2"]) * (1.0 - h**2)
         return {
@@ -118,7 +117,7 @@ def fit(
             "b1": inner.sum(axis=0),
             "w2": h.T @ error,
             "w": z.T @ error,
-            "risk": one_hot.T @ error,
+            "risk": np.bincount(code, error, minlength=codes),
         }
 
     fitted = _adam(parameters, gradient, steps)

@@ -31,6 +31,44 @@ def column_of(array: Array, column: int | None) -> list[Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedRows:
+    """The body of a request on the custom route: rows of named features.
+
+    Attributes:
+        rows: one mapping of feature name to JSON value per row, at least one.
+        paths: where each row lies in the document.
+        single: whether the document was ``{"features": ...}``.
+    """
+
+    rows: list[dict[str, Any]]
+    paths: list[str]
+    single: bool
+
+
+def named_rows(document: Any, *, max_rows: int) -> NamedRows:
+    """Rows from ``{"features": {name: value}}`` or ``{"instances": [{name: value}, ...]}``.
+
+    Raises:
+        Refused: 400, the document has another shape or too many rows.
+    """
+    keys = set(document) & {"features", "instances"} if isinstance(document, dict) else set()
+    if len(keys) != 1:
+        raise Refused(
+            'body: must be {"features": {name: value}} or {"instances": [{name: value}]}; '
+            f"got {shown(document)}"
+        )
+    single = "features" in keys
+    rows = [document["features"]] if single else document["instances"]
+    if not isinstance(rows, list) or not 1 <= len(rows) <= max_rows:
+        raise Refused(f"instances: must be a list of 1 to {max_rows} rows; got {shown(rows)}")
+    paths = ["features"] if single else [f"instances[{i}]" for i in range(len(rows))]
+    for path, row in zip(paths, rows, strict=True):
+        if not isinstance(row, dict):
+            raise Refused(f"{path}: must be a JSON object; got {shown(row)}")
+    return NamedRows(rows, paths, single)
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """A reference document tied to a model's tensors.
 

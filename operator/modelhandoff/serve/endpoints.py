@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from modelhandoff.serve.batching import TooManyWaiting
-from modelhandoff.serve.contract import column_of
+from modelhandoff.serve.contract import column_of, named_rows
 from modelhandoff.serve.metrics import CONTENT_TYPE
 from modelhandoff.serve.model import ModelFailed
 from modelhandoff.serve.refusals import Refused, shown
@@ -213,15 +213,16 @@ class Endpoints:
     async def _score(self, request: web.Request) -> web.Response:
         serving = self._serving()
         document = await _json(request)
-        rows, where, single = self._rows(document)
-        feeds = serving.contract.feeds_from_rows(rows, where)
+        named = named_rows(document, max_rows=self._settings.max_rows)
+        feeds = serving.contract.feeds_from_rows(named.rows, named.paths)
         outputs = await self._predict(serving, feeds)
         columns = {
             output.name: column_of(outputs[output.output], output.column)
             for output in serving.contract.outputs
         }
         answers = [
-            {name: values[index] for name, values in columns.items()} for index in range(len(rows))
+            {name: values[index] for name, values in columns.items()}
+            for index in range(len(named.rows))
         ]
         if self._settings.abstain_output:
             for answer in answers:
@@ -231,29 +232,8 @@ class Endpoints:
             "model_version": self._settings.model_version,
         }
         return _finite(
-            {**head, **({"outputs": answers[0]} if single else {"predictions": answers})}
+            {**head, **({"outputs": answers[0]} if named.single else {"predictions": answers})}
         )
-
-    def _rows(self, document: Any) -> tuple[list[dict[str, Any]], list[str], bool]:
-        """Rows of named features, the path of each, and whether the request was a single one."""
-        keys = set(document) & {"features", "instances"} if isinstance(document, dict) else set()
-        if len(keys) != 1:
-            raise Refused(
-                'body: must be {"features": {name: value}} or {"instances": [{name: value}]}; '
-                f"got {shown(document)}"
-            )
-        single = "features" in keys
-        rows = [document["features"]] if single else document["instances"]
-        if not isinstance(rows, list) or not 1 <= len(rows) <= self._settings.max_rows:
-            raise Refused(
-                f"instances: must be a list of 1 to {self._settings.max_rows} rows; "
-                f"got {shown(rows)}"
-            )
-        where = ["features"] if single else [f"instances[{i}]" for i in range(len(rows))]
-        for path, row in zip(where, rows, strict=True):
-            if not isinstance(row, dict):
-                raise Refused(f"{path}: must be a JSON object; got {shown(row)}")
-        return rows, where, single
 
     async def _predict(self, serving: Serving, feeds: Feeds) -> Feeds:
         """Contract, queue, model, and what the metrics must know of all three."""

@@ -22,10 +22,9 @@ from modelhandoff.serve.model import ModelUnusable
 from modelhandoff.serve.reference import BadReference
 from modelhandoff.serve.service import Service
 from modelhandoff.serve.settings import Settings, parse
-from modelhandoff.serve.warmup import BadExamples
 
 log = logging.getLogger(__name__)
-UNUSABLE = (ModelUnusable, BadReference, BadExamples)
+UNUSABLE = (ModelUnusable, BadReference)
 
 
 class _JsonLines(logging.Formatter):
@@ -87,7 +86,7 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        ModelUnusable, BadReference, BadExamples: nothing can be served.
+        ModelUnusable, BadReference: nothing can be served.
     """
     service = Service(settings)
     listener = Listener(service)

@@ -129,7 +129,10 @@ class ServerMetrics:
         for feature in reference.features:
             self._features[feature.name] = self._feature_family.add(feature.name, feature.edges)
             self._features_missing[feature.name] = missing.labels(feature.name)
-            for rule in (Rule.TYPE, Rule.MISSING, Rule.RANGE, Rule.CATEGORY):
+            rules = {Rule.TYPE, Rule.MISSING, Rule.RANGE}
+            if feature.categories is not None:
+                rules.add(Rule.CATEGORY)
+            for rule in sorted(rules):
                 self._violations.labels(feature.name, rule.value)
         missing = Counter(
             "modelhandoff_server_output_missing",

@@ -13,7 +13,14 @@ from modelhandoff.serve.metrics import ServerMetrics
 from modelhandoff.serve.model import ModelUnusable, OnnxModel, find_model, load_model
 from modelhandoff.serve.reference import BadReference, load_reference
 from modelhandoff.serve.settings import Settings
-from modelhandoff.serve.warmup import WarmedUp, read_examples, synthetic_examples, warm_up
+from modelhandoff.serve.tensors import Feeds
+from modelhandoff.serve.warmup import (
+    BadExamples,
+    WarmedUp,
+    read_examples,
+    synthetic_examples,
+    warm_up,
+)
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +69,6 @@ class Service:
         Raises:
             ModelUnusable: the file is no usable model, or it failed on every example.
             BadReference: the reference file is malformed or names other tensors.
-            BadExamples: the example requests do not fit the model.
         """
         settings = self.settings
         path = find_model(settings.model_dir, settings.model_file)
@@ -112,13 +118,19 @@ class Service:
 
     def _warm_up(self, model: OnnxModel, contract: Contract) -> WarmedUp:
         settings = self.settings
-        if settings.examples is None:
+        examples: list[Feeds] = []
+        if settings.examples is not None:
+            try:
+                examples = read_examples(settings.examples, contract, max_rows=settings.max_rows)
+            except BadExamples as error:
+                # Judging the test data is the verification's business; serving goes on.
+                log.warning("warming up with synthetic requests instead: %s", error)
+        if not examples:
             # Invented values may well be ones the model fails on: that proves nothing.
             warm = warm_up(model, synthetic_examples(contract), settings.warmup_requests)
             if warm.failures == warm.calls:
                 log.warning("every synthetic warm-up call failed: %s", warm.last_failure)
             return warm
-        examples = read_examples(settings.examples, model, max_rows=settings.max_rows)
         warm = warm_up(model, examples, settings.warmup_requests)
         if warm.failures == warm.calls:
             raise ModelUnusable(

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from modelhandoff.serve.contract import Contract
+from modelhandoff.serve.contract import Contract, named_rows
 from modelhandoff.serve.model import ModelFailed, Runnable
 from modelhandoff.serve.refusals import Refused
 from modelhandoff.serve.tensors import FLOATS, NUMPY_OF, Array, Feeds, TensorSpec, decode_request
@@ -46,10 +46,11 @@ class WarmedUp:
     last_failure: str | None
 
 
-def read_examples(path: Path, model: Runnable, *, max_rows: int) -> list[Feeds]:
-    """Decoded requests from a JSON-lines file of ``{"request": <v2 infer body>, ...}``.
+def read_examples(path: Path, contract: Contract, *, max_rows: int) -> list[Feeds]:
+    """Decoded requests from a JSON-lines file of ``{"request": <body>, ...}``.
 
-    Reads the first 200 lines; blank lines are skipped.
+    A body is what either route takes: Open Inference v2 or named features. Reads the first 200
+    lines; blank lines are skipped.
 
     Raises:
         BadExamples: unreadable, no JSON, or a request this model would refuse.
@@ -60,7 +61,7 @@ def read_examples(path: Path, model: Runnable, *, max_rows: int) -> list[Feeds]:
     except (OSError, UnicodeDecodeError) as error:
         raise BadExamples(f"{path}: cannot be read; got {error}") from None
     examples = [
-        _example(line, f"{path}:{number}", model, max_rows)
+        _example(line, f"{path}:{number}", contract, max_rows)
         for number, line in enumerate(lines, start=1)
         if line.strip()
     ]
@@ -69,14 +70,17 @@ def read_examples(path: Path, model: Runnable, *, max_rows: int) -> list[Feeds]:
     return examples
 
 
-def _example(line: str, where: str, model: Runnable, max_rows: int) -> Feeds:
+def _example(line: str, where: str, contract: Contract, max_rows: int) -> Feeds:
     try:
         document = json.loads(line)
     except ValueError as error:
         raise BadExamples(f"{where}: not JSON; got {error}") from None
-    request = document.get("request") if isinstance(document, dict) else None
+    body = document.get("request") if isinstance(document, dict) else None
     try:
-        return decode_request(request, model.inputs, max_rows=max_rows)
+        if isinstance(body, dict) and "inputs" not in body:
+            named = named_rows(body, max_rows=max_rows)
+            return contract.feeds_from_rows(named.rows, named.paths)
+        return decode_request(body, contract.inputs, max_rows=max_rows)
     except Refused as error:
         raise BadExamples(f"{where}: request: {error}") from None
 
