@@ -1,0 +1,193 @@
+"""What a bare cluster lacks: names, a gateway, a metrics store, GPUs.
+
+install(cluster, progress=p, gpus={"Tesla-T4": 2})
+gateway_address(cluster)      "10.202.0.17": HTTP on port 80, routes of all namespaces
+prometheus_url(cluster)       "http://10.202.0.23:9090", from here
+PROMETHEUS                    the same from inside the cluster
+set_gpus(cluster, 0)          the GPUs vanish; set_gpus(cluster, 2, broken=1): one is sick
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, get_args
+
+import yaml
+
+from e2e.cluster import images
+from e2e.cluster.addons import gateway
+from e2e.cluster.addons.manifests import render
+from e2e.cluster.addons.prometheus import OPT_IN, configuration
+from e2e.cluster.cluster import GPU, GPU_PRODUCT, Cluster
+from e2e.cluster.errors import ClusterError
+from e2e.cluster.images.keys import key
+from e2e.cluster.progress import SILENT, Progress
+
+__all__ = [
+    "GATEWAY",
+    "OPT_IN",
+    "PROMETHEUS",
+    "Part",
+    "gateway_address",
+    "install",
+    "prometheus_url",
+    "set_gpus",
+]
+
+Part = Literal["dns", "prometheus", "gateway"]
+PARTS: tuple[Part, ...] = get_args(Part)
+GATEWAY = ("gateway-system", "public")
+"""Namespace and name of the Gateway that routes attach to."""
+PROMETHEUS = "http://prometheus.monitoring.svc.cluster.local:9090"
+
+
+def install(
+    cluster: Cluster,
+    *,
+    progress: Progress = SILENT,
+    parts: Collection[Part] = PARTS,
+    gpus: Mapping[str, int] | None = None,
+    scrape_interval: str = "2s",
+) -> None:
+    """Install add-ons side by side and wait until all of them work; repeating it repairs.
+
+    The images must have been imported: give `images.build_all()` to `Cluster.start`, or call
+    `images.load(cluster)`.
+
+    Args:
+        cluster: a running one.
+        progress: told about phases.
+        parts: which add-ons.
+        gpus: product -> number, one product: the node gets a device plugin. None installs none.
+            Never together with `Cluster.start(gpus=...)`, which writes the node's status by hand:
+            pods admitted under the one fail under the other when the kubelet restarts.
+        scrape_interval: how often Prometheus looks, as a Prometheus duration.
+
+    Raises:
+        ClusterError: a part did not become ready; the message says which and what it says.
+    """
+    with progress.phase("Install add-ons"), ThreadPoolExecutor(4) as pool:
+        pending = []
+        if "dns" in parts:
+            pending.append(pool.submit(_install_dns, cluster, progress))
+        if "gateway" in parts:
+            pending.append(pool.submit(_install_gateway, cluster, progress))
+        if "prometheus" in parts:
+            pending.append(pool.submit(_install_prometheus, cluster, scrape_interval, progress))
+        if gpus:
+            pending.append(pool.submit(_install_gpus, cluster, gpus, progress))
+        for future in pending:
+            future.result()
+
+
+def gateway_address(cluster: Cluster) -> str:
+    """IP address of the Gateway; HTTP on port 80."""
+    namespace, name = GATEWAY
+    found = cluster.get("gateway", name, f"--namespace={namespace}")
+    addresses = found.get("status", {}).get("addresses", [])
+    if not addresses:
+        raise ClusterError(f"gateway {namespace}/{name} has no address yet")
+    return str(addresses[0]["value"])
+
+
+def prometheus_url(cluster: Cluster) -> str:
+    """Address of Prometheus as the caller reaches it."""
+    service = cluster.get("service", "prometheus", "--namespace=monitoring")
+    return f"http://{service['spec']['clusterIP']}:9090"
+
+
+def set_gpus(cluster: Cluster, count: int, *, broken: int = 0, timeout: float = 30) -> None:
+    """Change the device plugin's GPUs; returns when the scheduler sees it.
+
+    Args:
+        cluster: one with the device plugin.
+        count: devices in all.
+        broken: how many of them are unhealthy: capacity that cannot be allocated.
+        timeout: seconds to wait.
+
+    Raises:
+        ClusterError: the plugin refused, or the node did not follow.
+    """
+    pods = cluster.get("pods", "--namespace=gpu-system", "--selector=app=gpu-plugin")["items"]
+    if not pods:
+        raise ClusterError("no device plugin; install(cluster, gpus={...}) makes one")
+    pod = pods[0]["metadata"]["name"]
+    path = f"/api/v1/namespaces/gpu-system/pods/{pod}:8080/proxy/devices"
+    wanted = json.dumps({"count": count, "broken": broken})
+    cluster.kubectl("replace", f"--raw={path}", "-f", "-", stdin=wanted)
+    _wait_gpus(cluster, count, count - broken, timeout)
+
+
+def _wait_gpus(cluster: Cluster, capacity: int, allocatable: int, timeout: float) -> None:
+    def follows() -> bool:
+        status = cluster.get("node", cluster.node)["status"]
+        seen = (status["capacity"].get(GPU, "0"), status["allocatable"].get(GPU, "0"))
+        return seen == (str(capacity), str(allocatable))
+
+    cluster.wait(follows, f"{allocatable} of {capacity} GPUs in the node's status", timeout)
+
+
+def _install_dns(cluster: Cluster, progress: Progress) -> None:
+    with progress.phase("Add-on: CoreDNS"):
+        image = images.image_ref("coredns")
+        cluster.apply(render("coredns", image=image, dns_ip=cluster.dns_ip))
+        _rollout(cluster, "kube-system", "deployment/coredns")
+
+
+def _install_prometheus(cluster: Cluster, interval: str, progress: Progress) -> None:
+    with progress.phase("Add-on: Prometheus"):
+        config = yaml.safe_dump(configuration(interval), sort_keys=False)
+        cluster.apply(
+            render(
+                "prometheus",
+                image=images.image_ref("prometheus"),
+                config=config,
+                config_key=key(config),
+            )
+        )
+        _rollout(cluster, "monitoring", "deployment/prometheus")
+
+
+def _install_gateway(cluster: Cluster, progress: Progress) -> None:
+    with progress.phase("Add-on: Envoy Gateway"), tempfile.TemporaryDirectory() as folder:
+        chart = gateway.prepare_chart(Path(folder), images.image_ref("envoy-gateway"))
+        gateway.install_controller(cluster, chart)
+    with progress.phase("Add-on: the Gateway"):
+        cluster.apply(render("gateway", envoy=images.image_ref("envoy")))
+        namespace, name = GATEWAY
+        cluster.kubectl(
+            *("wait", f"--namespace={namespace}", f"gateway/{name}"),
+            *("--for=condition=Programmed", "--timeout=120s"),
+            timeout=130,
+        )
+
+
+def _install_gpus(cluster: Cluster, gpus: Mapping[str, int], progress: Progress) -> None:
+    if len(gpus) > 1:
+        raise ClusterError(f"gpus: one product on a node; got {', '.join(gpus)}")
+    ((product, count),) = gpus.items()
+    with progress.phase(f"Add-on: {count} x {product} by device plugin"):
+        _refuse_patched(cluster)
+        cluster.kubectl("label", "--overwrite", "node", cluster.node, f"{GPU_PRODUCT}={product}")
+        cluster.apply(render("gpuplugin", image=images.image_ref("gpu-plugin"), count=str(count)))
+        _rollout(cluster, "gpu-system", "daemonset/gpu-plugin")
+        _wait_gpus(cluster, count, count, 60)
+
+
+def _refuse_patched(cluster: Cluster) -> None:
+    capacity = cluster.get("node", cluster.node)["status"]["capacity"].get(GPU, "0")
+    plugins = cluster.get("daemonsets", "--all-namespaces", "--selector=app=gpu-plugin")["items"]
+    if capacity != "0" and not plugins:
+        raise ClusterError(
+            f"node {cluster.node}: already has {capacity} {GPU} by hand; start it without gpus=..."
+        )
+
+
+def _rollout(cluster: Cluster, namespace: str, workload: str) -> None:
+    cluster.kubectl(
+        *("rollout", "status", f"--namespace={namespace}", workload, "--timeout=120s"), timeout=130
+    )
