@@ -216,7 +216,7 @@ class AttemptState:
             ("warmedUp", self.warmed_up),
         ):
             if plain:
-                found[name] = plain
+                found[name] = plain  # noqa: PERF403 - one loop of the same shape as the one above
         if self.stages:
             found["stages"] = [
                 {"start": s.start, "step": s.step, "weight": s.weight} for s in self.stages

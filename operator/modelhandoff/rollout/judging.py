@@ -68,6 +68,7 @@ def judge_intervals(
     intervals: Sequence[Interval],
     cursor: str,
     now: datetime,
+    *,
     next_due: float | None = None,
     warnings: tuple[str, ...] = (),
 ) -> Collected:
@@ -116,7 +117,7 @@ def judge_again(
     """The verdict on the stored evidence, with today's clock; ``None`` before there is any."""
     if not state.evidence:
         return None
-    return judge_intervals(spec, state, (), state.cursor, now, next_due)
+    return judge_intervals(spec, state, (), state.cursor, now, next_due=next_due)
 
 
 def progress_of(spec: ModelHandoffSpec, state: AttemptState, now: datetime) -> Progress:

@@ -87,8 +87,8 @@ def guard_route(ctx: Context) -> Move | None:
     if written is None or written.attempt != attempt.name:
         return None
     now = ctx.candidate_weight
-    if now == written.weight:
-        return None
+    if now == written.weight or (now > written.weight and written.step != _stage_name(ctx)):
+        return None  # As we wrote it; or taken back already, and only the write is missing.
     if now < written.weight:
         return take_down(
             ctx,
@@ -209,6 +209,8 @@ def release(ctx: Context) -> Move | None:
         unknown_reason="",
         unknown_message="",
         step_since=None,
+        step_looks=0,
+        step_requests=0.0,
         last_data=ctx.now.timestamp(),
     )
     return Move(
@@ -252,9 +254,9 @@ def traffic(ctx: Context) -> Move | None:
     if attempt is None or baseline is None or route is None:
         return None
     weight = _step_weight(ctx)
-    wanted = str(Stamp(attempt.name, str(ctx.state.step), weight))
+    wanted = str(Stamp(attempt.name, _stage_name(ctx), weight))
     if route.stamp != wanted or ctx.candidate_weight != weight:
-        if _paused(ctx):
+        if _paused(ctx) and ctx.candidate_weight < weight:
             return Move(reason=Reason.PAUSED, sentence="Paused; weights stay as they are.")
         return Move(
             ApplyRoute(
@@ -309,8 +311,10 @@ def manual_promotion(ctx: Context) -> Move | None:
         return None
     failing = [m.name for m in verdict.metrics if m.state is MetricState.Fail]
     if failing or verdict.total_e >= 3:
+        if ctx.collected is not None and ctx.collected.cursor != ctx.state.cursor:
+            return None  # The checkpoint first.
         return Move(
-            ctx.write(with_evidence(ctx, ctx.state)),
+            wait=ctx.collected.next_due if ctx.collected else None,
             reason=Reason.MANUAL_GATE,
             sentence="Promotion was asked for but is refused: "
             + (f"{', '.join(failing)} fails. " if failing else "evidence of harm is growing. ")
@@ -326,6 +330,8 @@ def advance(ctx: Context) -> Move | None:
     verdict = _verdict(ctx)
     if verdict is None or _paused(ctx) or _ignorant(ctx):
         return None
+    if ctx.collected is None or not ctx.collected.step_looks:
+        return None  # No step is passed on what was seen in the step before.
     last = ctx.state.step >= len(ctx.spec.rollout.steps) - 1
     if verdict.decision is Judgement.Promote and last:
         if ctx.spec.rollout.decision.promotion == "Manual":
@@ -421,6 +427,12 @@ def _paused_sentence(ctx: Context) -> str:
 
 def _step_weight(ctx: Context) -> int:
     return ctx.spec.rollout.steps[ctx.state.step].weight
+
+
+def _stage_name(ctx: Context) -> str:
+    """What the stamp of this step says; another name once a foreign weight was taken back."""
+    step, contested = ctx.state.step, ctx.state.contested
+    return f"{step}+{contested}" if contested else str(step)
 
 
 def _needed(ctx: Context) -> int:
