@@ -1,0 +1,362 @@
+"""``python -m modelhandoff.verify.warmup``: example requests to a candidate before any traffic.
+
+Runs as a Job beside the candidate. It sends requests one after the other, each over a new
+connection so that every pod behind the Service gets its share, until a number of them in a row
+was answered with 200 and JSON. It judges no answer: being right is the golden cases' business.
+
+Requests come from a JSON-lines file (``{"request": <body>}`` per line; with ``none`` or no file
+they are made up from the server's Open Inference v2 metadata).
+
+Environment (each also as an option): ``MODELHANDOFF_TARGET`` (``http://HOST[:PORT]``),
+``MODELHANDOFF_PATH``, ``MODELHANDOFF_METHOD``, ``MODELHANDOFF_MODEL_NAME``,
+``MODELHANDOFF_REQUESTS``, ``MODELHANDOFF_EXAMPLES`` (relative to ``MODEL_DIR``),
+``MODELHANDOFF_DEADLINE`` (seconds, or with a unit: ``600s``, ``10m``).
+
+Exit status: 0 warm; 2 an option or the examples file is wrong; 3 the deadline passed first. The
+outcome is one JSON line on standard output, also left as the termination message::
+
+    {"verdict":"Warm","wanted":50,"sent":53,"succeeded":51,"consecutive":50,"seconds":4.1,
+     "p50":0.004,"p95":0.009,"versions":{"1.1.0":51},"codes":{"200":51,"503":2},
+     "examples":"golden.jsonl","lastFailure":"503 ..."}
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import itertools
+import json
+import os
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import Any, Final, NoReturn
+from urllib.parse import urlsplit
+
+from modelhandoff.verify.outcome import TERMINATION_LOG, write_termination_message
+from modelhandoff.verify.synthetic import Unmakable, synthetic_requests
+
+MAX_ANSWER: Final = 16 * 1024 * 1024
+MAX_EXAMPLES: Final = 1000
+FIRST_PAUSE: Final = 0.2
+LONGEST_PAUSE: Final = 2.0
+REQUEST_TIMEOUT: Final = 60.0
+
+
+class Exit(IntEnum):
+    """Exit statuses."""
+
+    WARM = 0
+    USAGE = 2
+    DEADLINE = 3
+
+
+class Verdict(StrEnum):
+    """What the summary line says first."""
+
+    WARM = "Warm"
+    DEADLINE = "DeadlineExceeded"
+
+
+class BadRequest(Exception):
+    """The Job was asked something impossible; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of the server; status 0 when there was none."""
+
+    status: int
+    version: str | None
+    body: bytes
+    seconds: float
+    failure: str | None
+
+    @property
+    def good(self) -> bool:
+        """Whether it counts: 200 and a JSON document."""
+        return self.failure is None
+
+
+Send = Callable[[str, str, bytes | None], Answer]
+"""Method, path and body to an answer; never raises for what the network does."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has been seen so far."""
+
+    sent: int = 0
+    consecutive: int = 0
+    times: list[float] = field(default_factory=list)
+    versions: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    last_failure: str | None = None
+
+    def add(self, answer: Answer) -> None:
+        """Count one answer."""
+        self.sent += 1
+        self.codes[str(answer.status) if answer.status else "none"] += 1
+        if not answer.good:
+            self.consecutive = 0
+            self.last_failure = answer.failure
+            return
+        self.consecutive += 1
+        self.times.append(answer.seconds)
+        self.versions[answer.version or "unknown"] += 1
+
+    def quantile(self, q: float) -> float | None:
+        """A sample quantile of the successful requests' seconds."""
+        if not self.times:
+            return None
+        ordered = sorted(self.times)
+        return round(ordered[min(len(ordered) - 1, int(q * len(ordered)))], 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to send.
+
+    Attributes:
+        method: HTTP method.
+        path: the contract's path.
+        requests: successes in a row that end the warm-up.
+        examples: bodies to cycle through; empty: make them up from the model's metadata.
+        metadata_path: where the model's Open Inference v2 metadata lies.
+        source: what the summary calls the examples.
+    """
+
+    method: str
+    path: str
+    requests: int
+    examples: tuple[bytes, ...]
+    metadata_path: str
+    source: str
+
+
+def warm(
+    plan: Plan,
+    send: Send,
+    *,
+    deadline: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> tuple[Verdict, Tally]:
+    """Send until enough requests in a row have succeeded or the deadline has passed.
+
+    Args:
+        plan: what to send.
+        send: how to send.
+        deadline: on ``clock``.
+        clock: monotonic seconds.
+        sleep: waits after a failure.
+    """
+    tally = Tally()
+    bodies: Iterator[tuple[str, bytes]] | None = None
+    if plan.examples:
+        bodies = ((plan.path, body) for body in itertools.cycle(plan.examples))
+    pause = FIRST_PAUSE
+    while tally.consecutive < plan.requests:
+        if clock() >= deadline:
+            return Verdict.DEADLINE, tally
+        if bodies is None:
+            answer = send("GET", plan.metadata_path, None)
+            if answer.good:
+                bodies = _made_up(answer.body, plan)
+                continue
+            tally.last_failure = f"metadata: {answer.failure}"
+        else:
+            path, body = next(bodies)
+            answer = send(plan.method, path, body)
+            tally.add(answer)
+        if answer.good:
+            pause = FIRST_PAUSE
+        else:
+            sleep(min(pause, max(0.0, deadline - clock())))
+            pause = min(LONGEST_PAUSE, pause * 2.0)
+    return Verdict.WARM, tally
+
+
+def _made_up(metadata: bytes, plan: Plan) -> Iterator[tuple[str, bytes]]:
+    try:
+        requests = synthetic_requests(json.loads(metadata))
+    except Unmakable as error:
+        raise BadRequest(f"{plan.metadata_path}: {error}; give example requests") from None
+    # Named features cannot be made up: the protocol's own path always takes tensors.
+    path = plan.path if plan.path.endswith("/infer") else f"{plan.metadata_path}/infer"
+    return ((path, json.dumps(request).encode()) for request in requests)
+
+
+def read_examples(path: Path) -> tuple[bytes, ...]:
+    """Request bodies from a JSON-lines file of ``{"request": <body>}``.
+
+    Raises:
+        BadRequest: unreadable, not such a file, or empty.
+    """
+    bodies: list[bytes] = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(itertools.islice(file, MAX_EXAMPLES), start=1):
+                if line.strip():
+                    bodies.append(_body(line, f"{path}:{number}"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadRequest(f"{path}: cannot be read; got {error}") from None
+    if not bodies:
+        raise BadRequest(f"{path}: holds no example request")
+    return tuple(bodies)
+
+
+def _body(line: str, where: str) -> bytes:
+    try:
+        document = json.loads(line)
+    except ValueError as error:
+        raise BadRequest(f"{where}: not JSON; got {error}") from None
+    if not isinstance(document, dict) or "request" not in document:
+        raise BadRequest(f'{where}: must be an object with "request"')
+    return json.dumps(document["request"]).encode()
+
+
+def sender(target: str, *, timeout: float = REQUEST_TIMEOUT) -> Send:
+    """Sending over plain http, one connection per request, redirects not followed.
+
+    Args:
+        target: ``http://HOST[:PORT]``.
+        timeout: seconds for connecting and for each read.
+
+    Raises:
+        BadRequest: the target is no such address.
+    """
+    parts = urlsplit(target)
+    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
+        raise BadRequest(f"target: got {target[:100]!r}; allowed http://HOST[:PORT]")
+    host, port = parts.hostname, parts.port or 80
+
+    def send(method: str, path: str, body: bytes | None) -> Answer:
+        start = time.monotonic()
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
+        headers = {"Content-Type": "application/json", "Connection": "close"}
+        try:
+            connection.request(method, path, body=body, headers=headers)
+            response = connection.getresponse()
+            content = response.read(MAX_ANSWER)
+            status, version = response.status, response.getheader("X-Model-Version")
+        except (OSError, http.client.HTTPException) as error:
+            said = " ".join(str(error).split()) or type(error).__name__
+            return Answer(0, None, b"", time.monotonic() - start, said[:200])
+        finally:
+            connection.close()
+        failure = _failure(status, content)
+        return Answer(status, version, content, time.monotonic() - start, failure)
+
+    return send
+
+
+def _failure(status: int, content: bytes) -> str | None:
+    shown = " ".join(content[:200].decode(errors="replace").split())
+    if status != http.HTTPStatus.OK:
+        return f"{status} {shown}"
+    try:
+        json.loads(content)
+    except ValueError:
+        return f"200 but not JSON: {shown}"
+    return None
+
+
+def _duration(text: str) -> float:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)?", text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"got {text!r}; allowed 600, 600s, 10m, 1h")
+    return float(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}[match[2]]
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadRequest(message)
+
+
+def _parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
+    parser = _OneLineParser(prog="modelhandoff.verify.warmup", description="Warm up a server.")
+
+    def option(flag: str, default: str | None = None, **more: Any) -> None:
+        name = "MODELHANDOFF_" + flag.removeprefix("--").replace("-", "_").upper()
+        parser.add_argument(flag, default=environ.get(name) or default, **more)
+
+    option("--target", help="http://HOST[:PORT]")
+    parser.add_argument("--url", dest="target", help="the same as --target")
+    option("--path", help="default: the model's v2 infer path")
+    option("--method", "POST")
+    option("--model-name")
+    option("--requests", "50", type=int)
+    option("--examples", "none", help="JSON-lines file, or none")
+    option("--deadline", "600", type=_duration)
+    parser.add_argument("--model-dir", type=Path, default=environ.get("MODEL_DIR") or ".")
+    parser.add_argument("--termination-log", type=Path, default=TERMINATION_LOG)
+    return parser.parse_args(argv)
+
+
+def _plan(args: argparse.Namespace) -> Plan:
+    if not args.target:
+        raise BadRequest("MODELHANDOFF_TARGET: must say where to send to")
+    if not args.path and not args.model_name:
+        raise BadRequest("MODELHANDOFF_PATH or MODELHANDOFF_MODEL_NAME: must be given")
+    if args.requests < 1:
+        raise BadRequest(f"requests: got {args.requests}; allowed 1 or more")
+    metadata_path = f"/v2/models/{args.model_name}"
+    path = args.path or f"{metadata_path}/infer"
+    if not args.model_name:
+        metadata_path = path.removesuffix("/infer")
+    examples: tuple[bytes, ...] = ()
+    if args.examples != "none":
+        # Joining an absolute path to a directory yields the absolute path.
+        examples = read_examples(args.model_dir / args.examples)
+    source = args.examples if examples else "synthetic"
+    return Plan(args.method, path, args.requests, examples, metadata_path, source)
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run with arguments and environment; returns the exit status."""
+    log = TERMINATION_LOG
+    start = time.monotonic()
+    try:
+        args = _parse(argv, environ)
+        log = args.termination_log
+        plan = _plan(args)
+        verdict, tally = warm(
+            plan,
+            sender(args.target),
+            deadline=start + args.deadline,
+            clock=time.monotonic,
+            sleep=time.sleep,
+        )
+    except BadRequest as error:
+        line = "warmup: " + " ".join(str(error).split())
+        print(line, file=sys.stderr)
+        write_termination_message(line, log)
+        return Exit.USAGE
+    summary = {
+        "verdict": verdict.value,
+        "wanted": plan.requests,
+        "sent": tally.sent,
+        "succeeded": len(tally.times),
+        "consecutive": tally.consecutive,
+        "seconds": round(time.monotonic() - start, 3),
+        "p50": tally.quantile(0.5),
+        "p95": tally.quantile(0.95),
+        "versions": dict(tally.versions),
+        "codes": dict(tally.codes),
+        "examples": plan.source,
+        "lastFailure": tally.last_failure,
+    }
+    line = json.dumps(summary, separators=(",", ":"))
+    print(line)
+    write_termination_message(line, log)
+    return Exit.WARM if verdict is Verdict.WARM else Exit.DEADLINE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))
