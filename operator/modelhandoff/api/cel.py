@@ -81,7 +81,8 @@ def positive(field: str, attribute: str) -> Rule:
         return value is None or value > timedelta()
 
     return Rule(
-        cel=f"!has(self.{field}) || duration(self.{field}) > duration('0s')",
+        # Looked at as text: duration() would add an error of its own to one about the form.
+        cel=f"!has(self.{field}) || self.{field}.matches('[1-9]')",
         holds=holds,
         at=field,
         wrong="no time at all",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from modelhandoff.api.base import StatusModel
+from modelhandoff.api.monitoring import MetricType
 from modelhandoff.api.quantities import ListOf, Timestamp
 
 Short = Annotated[str, StringConstraints(max_length=253)]
@@ -69,6 +70,8 @@ class MetricStatus(StatusModel):
 
     name: Annotated[str, StringConstraints(max_length=63)]
     """Name of the metric."""
+    type: MetricType | None = None
+    """What it measures; the wide listing finds its columns by it."""
     state: Literal["Pass", "Fail", "Unknown", "Pending"]
     """Pass: proven safe. Fail: harm. Unknown: no usable data. Pending: not proven yet."""
     candidate: float | None = None

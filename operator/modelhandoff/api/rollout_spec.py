@@ -135,10 +135,14 @@ class Route(SpecModel):
         ),
         Rule(
             cel=(
-                "!has(self.none) || (!has(self.matches)"
+                "!has(self.none) || has(self.gateway) || (!has(self.matches)"
                 " && (!has(self.hostnames) || self.hostnames.size() == 0))"
             ),
-            holds=lambda self: self.none is None or not (self.hostnames or self.matches),
+            holds=lambda self: (
+                self.none is None
+                or self.gateway is not None
+                or not (self.hostnames or self.matches)
+            ),
             at="none",
             wrong="without a gateway no host name or path is ever looked at",
             allowed="none: {} without hostnames and matches",
