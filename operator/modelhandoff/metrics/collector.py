@@ -17,7 +17,7 @@ from modelhandoff.metrics.trouble import Trouble
 
 if TYPE_CHECKING:
     from modelhandoff.analysis.intervals import Interval
-    from modelhandoff.api.monitoring import MetricSpec
+    from modelhandoff.api.monitoring import Metric
 
 __all__ = [
     "Answer", "Arms", "Closed", "CollectRequest", "Collector", "Cursor", "Exclusion", "NotYet",
@@ -69,15 +69,16 @@ class CollectRequest:
             straddles the start of one, is excluded.
         exclusions: planned windows; decided before the values are seen.
         begin: start of the evidence clock, Unix seconds. Nothing before it counts.
-        bins: per drift metric the inner bin edges fixed at admission, in the unit of the
-            feature or output; a metric without an entry gets the edges the server exposes.
+        bins: by measurement key (see ``Closed.edges``) the inner bin edges fixed at admission.
+            A pod that does not expose all of them leaves the measurement unknown; a key without
+            an entry gets the edges that all pods expose.
     """
 
     key: str
     source: str
     namespace: str
     arms: Arms
-    metrics: tuple[MetricSpec, ...]
+    metrics: tuple[Metric, ...]
     interval: float
     lag: float
     schedule: tuple[Segment, ...]
@@ -94,13 +95,16 @@ class Closed:
         intervals: at least one, in order of time.
         cursor: where the next call resumes.
         warnings: one line each, for people (a pod that went silent, buckets out of order, ...).
-        caught_up: false when more intervals are ready; ask again at once.
+        edges: inner bin edges behind every ``Bins`` measurement, by its key in
+            ``Interval.metrics``: ``<metric>`` for a feature or a histogram of one's own,
+            ``<metric>/<output>`` per output of the server. The last bin counts missing values
+            where the server counts them.
     """
 
     intervals: tuple[Interval, ...]
     cursor: Cursor
     warnings: tuple[str, ...] = ()
-    caught_up: bool = True
+    edges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

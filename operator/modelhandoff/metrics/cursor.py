@@ -72,14 +72,15 @@ class Cursor:
         first: index of the first interval of the evidence.
         closed: index of the last closed interval, ``first - 1`` before any.
         targets: every process seen lately.
-        seen: names of the metrics that have ever been seen on any target.
+        asked: names of the metrics that were asked for; one asked for the first time has no
+            earlier value, however long it has been counting.
     """
 
     interval: float
     first: int
     closed: int
     targets: tuple[Target, ...] = ()
-    seen: frozenset[str] = field(default_factory=frozenset)
+    asked: frozenset[str] = field(default_factory=frozenset)
 
     def to_json(self) -> str:
         """One compact JSON text; :meth:`from_json` gives back an equal cursor."""
@@ -90,7 +91,7 @@ class Cursor:
                 "d": _short(self.interval),
                 "f": self.first,
                 "i": self.closed,
-                "n": sorted(self.seen),
+                "n": sorted(self.asked),
                 "k": _pack(keys),
                 "t": [_target_out(target, _order(keys)) for target in self.targets],
             },
@@ -119,7 +120,7 @@ class Cursor:
                 first=_whole(data["f"]),
                 closed=_whole(data["i"]),
                 targets=tuple(_target_in(one, keys) for one in data["t"]),
-                seen=frozenset(str(name) for name in data["n"]),
+                asked=frozenset(str(name) for name in data["n"]),
             )
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise CursorError(f"damaged; got {cut(error)}") from None
@@ -135,13 +136,13 @@ def _order(keys: list[Key]) -> list[Key]:
 
 def _pack(keys: list[Key]) -> list[list[Any]]:
     """Label sets with the buckets of one histogram folded: [name, labels..., [le, ...]]."""
-    groups: dict[Key, list[str]] = {}
+    groups: dict[tuple[Key, bool], list[str]] = {}
     for key in keys:
         pairs = list(zip(key[1::2], key[2::2], strict=True))
         rest = [part for pair in pairs if pair[0] != "le" for part in pair]
-        edges = groups.setdefault((key[0], *rest), [])
-        edges.extend(value for label, value in pairs if label == "le")
-    return [[*group, edges] if edges else [*group] for group, edges in groups.items()]
+        here = [value for label, value in pairs if label == "le"]
+        groups.setdefault(((key[0], *rest), bool(here)), []).extend(here)
+    return [[*group, edges] if folded else [*group] for (group, folded), edges in groups.items()]
 
 
 def _unpack(packed: list[list[Any]]) -> list[Key]:

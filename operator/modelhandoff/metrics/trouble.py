@@ -16,6 +16,7 @@ class Trouble(StrEnum):
     REFUSED = "ConnectionRefused"
     TIMEOUT = "Timeout"
     BAD_QUERY = "QueryRefused"
+    TOO_HEAVY = "QueryTooHeavy"
     HTTP_STATUS = "HttpStatus"
     NOT_JSON = "NotJson"
     TRUNCATED = "TruncatedJson"
@@ -44,6 +45,7 @@ _REASONS = {
     Trouble.REFUSED: Reason.METRICS_ERROR,
     Trouble.TIMEOUT: Reason.METRICS_ERROR,
     Trouble.BAD_QUERY: Reason.METRICS_ERROR,
+    Trouble.TOO_HEAVY: Reason.METRICS_ERROR,
     Trouble.HTTP_STATUS: Reason.METRICS_ERROR,
     Trouble.NOT_JSON: Reason.METRICS_ERROR,
     Trouble.TRUNCATED: Reason.METRICS_ERROR,
@@ -59,7 +61,7 @@ _REASONS = {
 }
 
 _TENANTS_OWN = frozenset(
-    {Trouble.BAD_QUERY, Trouble.TIMEOUT, Trouble.TOO_MANY_SERIES, Trouble.TOO_LARGE}
+    {Trouble.TOO_HEAVY, Trouble.TIMEOUT, Trouble.TOO_MANY_SERIES, Trouble.TOO_LARGE}
 )
 
 

@@ -1,0 +1,118 @@
+"""The collector over Prometheus: one look = one shared query, walked pod by pod."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from modelhandoff.metrics.batching import RETRY_AFTER, Batches
+from modelhandoff.metrics.collector import (
+    Answer,
+    Arms,
+    CollectRequest,
+    Cursor,
+    NotYet,
+    Unknown,
+)
+from modelhandoff.metrics.look import Look
+from modelhandoff.metrics.prometheus import Endpoint, Source
+from modelhandoff.metrics.queries import Scope
+from modelhandoff.metrics.samples import Series
+from modelhandoff.metrics.trouble import MetricsError, Trouble
+
+__all__ = ["PrometheusCollector"]
+
+
+class PrometheusCollector:
+    """A :class:`~.collector.Collector`. One per process, so that handoffs share their queries.
+
+    Args:
+        sources: the configured metric sources.
+        monotonic: a clock for timeouts, in seconds.
+    """
+
+    def __init__(self, sources: Iterable[Source], monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._sources = {source.name: source for source in sources}
+        self._batches: dict[str, Batches] = {}
+        self._abandoned: set[asyncio.Task[None]] = set()
+        self._asked = 0
+
+    def configure(self, sources: Iterable[Source]) -> None:
+        """Replace the sources; connections of those that are unchanged stay."""
+        wanted = {source.name: source for source in sources}
+        for name, batches in list(self._batches.items()):
+            if wanted.get(name) != batches.endpoint.source:
+                self._asked += batches.endpoint.asked
+                del self._batches[name]
+                task = asyncio.get_running_loop().create_task(batches.close())
+                self._abandoned.add(task)
+                task.add_done_callback(self._abandoned.discard)
+        self._sources = wanted
+
+    @property
+    def asked(self) -> int:
+        """Queries sent so far, for figures and tests."""
+        return self._asked + sum(one.endpoint.asked for one in self._batches.values())
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await asyncio.gather(*(one.close() for one in self._batches.values()), *self._abandoned)
+        self._batches.clear()
+
+    async def collect(self, request: CollectRequest, cursor: Cursor | None, now: float) -> Answer:
+        """See :meth:`~.collector.Collector.collect`."""
+        look = Look(request, cursor, now)
+        if look.too_early is not None:
+            return NotYet(look.too_early)
+        try:
+            series = await self._fetch(look, now)
+        except MetricsError as error:
+            return _unknown(error, now + min(RETRY_AFTER, request.interval))
+        try:
+            return look.close(series, self._sources[request.source].labels)
+        except MetricsError as error:
+            # The window's answer is final: nothing new can be learned before the next one.
+            return _unknown(error, look.next_window)
+
+    async def _fetch(self, look: Look, now: float) -> tuple[Series, ...]:
+        request = look.request
+        batches = self._batch(request)
+        scope = _scope(request.namespace, request.arms)
+        wanted = look.reads
+        shared, *own = await asyncio.gather(
+            batches.fetch(None, wanted.builtin, scope, look.window, now),
+            *(
+                batches.fetch(template, frozenset(), scope, look.window, now)
+                for template in wanted.templates
+            ),
+        )
+        renamed = (
+            replace(one, name=template.text)
+            for template, part in zip(wanted.templates, own, strict=True)
+            for one in part
+        )
+        return (*shared, *renamed)
+
+    def _batch(self, request: CollectRequest) -> Batches:
+        source = self._sources.get(request.source)
+        if source is None:
+            known = ", ".join(sorted(self._sources)) or "none"
+            raise MetricsError(
+                Trouble.MISCONFIGURED,
+                f"no metric source named {request.source!r}; configured: {known}",
+                user_action="name the source in the policy",
+            )
+        if source.name not in self._batches:
+            self._batches[source.name] = Batches(Endpoint(source, self._monotonic))
+        return self._batches[source.name]
+
+
+def _scope(namespace: str, arms: Arms) -> Scope:
+    names = {arms.candidate, *([arms.baseline] if arms.baseline is not None else [])}
+    return Scope(namespace, tuple(sorted(names)))
+
+
+def _unknown(error: MetricsError, retry: float) -> Unknown:
+    return Unknown(error.trouble.reason, str(error), error.trouble, retry)
