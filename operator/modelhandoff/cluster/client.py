@@ -269,8 +269,12 @@ class Client:
         resource_version: str = "",
         propagation: str = "Background",
         urgent: bool = False,
-    ) -> None:
+    ) -> Raw:
         """Delete one object, if it is still the one of that ``uid`` and ``resource_version``.
+
+        Returns:
+            A ``Status`` when it is gone; the object itself while finalizers or a grace period
+            hold it.
 
         Raises:
             GoneError: there is none.
@@ -284,7 +288,9 @@ class Client:
         body: Raw = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
         if preconditions:
             body["preconditions"] = preconditions
-        await self._write("delete", "DELETE", kind, kind.path(namespace, name), body, urgent=urgent)
+        return await self._write(
+            "delete", "DELETE", kind, kind.path(namespace, name), body, urgent=urgent
+        )
 
     # One request
 

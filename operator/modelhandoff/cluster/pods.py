@@ -131,7 +131,7 @@ def file_names(artifacts: tuple[Artifact, ...]) -> tuple[str, ...]:
         address = artifact.uri.split("#", 1)[0].split("?", 1)[0]
         _, _, path = address.partition("://")
         last = path.rsplit("/", 1)[-1] if "/" in path else ""
-        name = _UNSAFE.sub("_", last).lstrip(".")[-100:] or str(artifact.role).lower()
+        name = _UNSAFE.sub("_", last)[-100:].lstrip(".-") or str(artifact.role).lower()
         while name in found:
             name = f"{position}-{name}"
         found.append(name)
