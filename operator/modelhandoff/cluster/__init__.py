@@ -11,8 +11,8 @@ Public to the controller::
     Store().apply(kind, event_type, raw) -> set[HandoffKey]
     Store().replace(kind, items, resource_version, namespace=None) -> set[HandoffKey]
     observe.snapshot(store, key, now, routes) -> Snapshot | None
-    await apply.apply(action, snapshot, client, store, settings, router=..., urgent=...) -> None
+    await apply.apply(action, snapshot, client, store, settings, router, urgent=False)
     await events.Poster(client, settings, now).post(event, handoff) -> None
 
-``routes`` and ``router`` are ``modelhandoff.traffic.gateway.HTTPRouteRouter()``.
+``routes`` and ``router`` are ``modelhandoff.traffic.httproute.HTTPRouteRouter()``.
 """

@@ -46,14 +46,14 @@ from modelhandoff.rollout.snapshot import HandoffView, Snapshot
 Raw = dict[str, Any]
 
 
-async def apply(
+async def apply(  # noqa: PLR0917 (the five things every write needs, and who writes routes)
     action: Action,
     snapshot: Snapshot,
     client: Client,
     store: Store,
     settings: ClusterSettings,
-    *,
     router: RouteWriter,
+    *,
     urgent: bool = False,
 ) -> None:
     """Carry out one action that was decided on ``snapshot``; results go into the store.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelhandoff.api.handoff import ModelHandoffSpec
-from modelhandoff.traffic.httproute import GATEWAY_GROUP
+from modelhandoff.traffic.manifest import GATEWAY_GROUP
 
 EVERY_HOST = "*"
 
