@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .cluster import Cluster
 from .controlplane import ControlPlane
 from .errors import ClusterError, NotATestCluster
 
-__all__ = ["ClusterError", "ControlPlane", "NotATestCluster"]
+__all__ = ["Cluster", "ClusterError", "ControlPlane", "NotATestCluster"]

@@ -117,14 +117,21 @@ def source_key(module: Path, package: str) -> str:
         package: an import path, or `./cmd/NAME` for our own.
     """
     digest = hashlib.sha256("\0".join((*COMPILE_FLAGS, LINK_FLAGS, package)).encode())
-    files = [module / "go.mod", module / "go.sum"]
+    files = [module / "go.sum"]
     if package.startswith("./"):
         files += sorted((module / package).rglob("*.go"))
+    digest.update(module_requirements((module / "go.mod").read_text()).encode())
     for file in files:
         content = file.read_bytes()
         digest.update(f"\0{file.relative_to(module)}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()[:16]
+
+
+def module_requirements(text: str) -> str:
+    """What of a go.mod decides a build: not its comments (`// indirect`), blocks and order."""
+    lines = (line.partition("//")[0].strip() for line in text.splitlines())
+    return "\n".join(sorted(line for line in lines if line))
 
 
 def find_go() -> str | None:

@@ -1,0 +1,43 @@
+"""The image every pod's sandbox runs: one static program, packed without a container engine."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+
+PAUSE_IMAGE = "localhost/modelhandoff/pause:1"
+
+
+def write(program: Path, target: Path) -> Path:
+    """Write a docker-archive of `PAUSE_IMAGE` that runs `program`; returns `target`."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        info = tarfile.TarInfo("pause")
+        info.size, info.mode = program.stat().st_size, 0o755
+        with program.open("rb") as content:
+            tar.addfile(info, content)
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": ["sha256:" + hashlib.sha256(layer.getvalue()).hexdigest()],
+        },
+    }
+    files = {
+        "layer.tar": layer.getvalue(),
+        "config.json": json.dumps(config).encode(),
+        "manifest.json": json.dumps(
+            [{"Config": "config.json", "RepoTags": [PAUSE_IMAGE], "Layers": ["layer.tar"]}]
+        ).encode(),
+    }
+    with tarfile.open(target, "w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return target
