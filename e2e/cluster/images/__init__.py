@@ -4,20 +4,25 @@
     build(names, ...)                    some of them
     image_ref("serve")                   localhost/modelhandoff/serve@sha256:...: what pods name
     load(cluster, names)                 give a running cluster the blobs that it lacks
+    seed(folder)                         make a containerd folder with all images, in a second
 
 `python -m e2e.cluster.images` does the same from a shell.
 """
 
 from __future__ import annotations
 
+import fcntl
+import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.images.builder import Builder
 from e2e.cluster.images.catalogue import CATALOGUE, NOT_COMPILED, ProgramImage, repository, tag
+from e2e.cluster.images.containerd import Containerd, link_root
 from e2e.cluster.images.keys import key
 from e2e.cluster.images.oci import Manifest
 from e2e.cluster.paths import home
@@ -30,6 +35,7 @@ __all__ = [
     "build_all",
     "image_ref",
     "load",
+    "seed",
     "write_archive",
 ]
 
@@ -37,7 +43,7 @@ ALL = tuple(CATALOGUE)
 REPOSITORY = Path(__file__).parents[3]
 
 
-class Containerd(Protocol):
+class Runtime(Protocol):
     """What `load` needs of a running cluster."""
 
     def ctr(self, *arguments: str) -> str:
@@ -108,7 +114,7 @@ def write_archive(names: Iterable[str] = ALL) -> Path:
     return path
 
 
-def load(cluster: Containerd, names: Iterable[str] = ALL) -> dict[str, str]:
+def load(cluster: Runtime, names: Iterable[str] = ALL) -> dict[str, str]:
     """Import built images into a running cluster; only blobs that it lacks are sent.
 
     Returns:
@@ -125,6 +131,55 @@ def load(cluster: Containerd, names: Iterable[str] = ALL) -> dict[str, str]:
                 _builder(SILENT).layout.write_archive(out, _names(missing), present=blobs)
             cluster.import_images([path])
     return {name: _reference(name, image) for name, image in images.items()}
+
+
+def seed(folder: Path, *, progress: Progress = SILENT) -> None:
+    """Make `folder` a containerd root that has all images, unpacked.
+
+    Made of hard links to a template in the cache, so it must be on the same file system. The
+    template is brought up to date first: seconds after a change of our own code, half a minute the
+    first time.
+
+    Args:
+        folder: must not exist; containerd may be started on it afterwards.
+        progress: told when the template has to be changed.
+    """
+    with _template_lock():
+        link_root(_template(progress), folder)
+
+
+def _template(progress: Progress) -> Path:
+    """The containerd folder with exactly the images built last."""
+    images = _known(ALL)
+    wanted = key(*(f"{name}={image.blob.digest}" for name, image in sorted(images.items())))
+    parent = cache() / "containerd"
+    parent.mkdir(parents=True, exist_ok=True)
+    current = parent / wanted
+    if current.exists():
+        return current
+    with progress.phase("Unpack images for containerd"):
+        draft = parent / "draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        old = [path for path in parent.iterdir() if path != draft]
+        if old:
+            link_root(old[0], draft)
+        with Containerd.running(draft) as containerd:
+            load(containerd)
+            keep = set(_names(images))
+            gone = [n for n in containerd.ctr("images", "list", "-q").split() if n not in keep]
+            if gone:
+                containerd.ctr("images", "remove", "--sync", *gone)
+        draft.rename(current)
+        for path in old:
+            shutil.rmtree(path)
+    return current
+
+
+@contextmanager
+def _template_lock() -> Iterator[None]:
+    with (cache() / "containerd.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _names(images: Mapping[str, Manifest]) -> dict[str, Manifest]:

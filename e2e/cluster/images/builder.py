@@ -6,7 +6,8 @@ Below the tool's folder:
     images/blobs, layers       finished layers, configurations and manifests
     images/built/NAME.json     what was built, and from which key
     images/wheels/NAME-KEY/    locked libraries
-    images/context/NAME/       build context of the last build
+    images/dist/KEY/           our own wheel
+    images/context/NAME/       build context while an image is built
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import fcntl
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -60,6 +62,7 @@ class Builder:
             (root / folder).mkdir(parents=True, exist_ok=True)
         self.layout = Layout(root)
         self._store = Store(root)
+        self._dist_lock = threading.Lock()
         self._base = f"localhost/modelhandoff/base:{base_key()}"
 
     def known(self, name: str) -> Built | None:
@@ -83,9 +86,10 @@ class Builder:
             stale = {n: k for n in names if self._stale(n, k := self._key(n, programs))}
             if stale:
                 self._prepare(list(stale))
-            for name, wanted in stale.items():
-                with self._progress.phase(f"Image {name}"):
-                    self._build_one(name, wanted, programs)
+            with ThreadPoolExecutor(2) as pool:
+                jobs = [pool.submit(self._build_one, n, k, programs) for n, k in stale.items()]
+                for job in jobs:
+                    job.result()
             found = {name: self.known(name) for name in names}
             if stale:
                 every = (self.known(name) for name in CATALOGUE)
@@ -103,8 +107,9 @@ class Builder:
             lock, libraries = self._libraries(image)
             shutil.copy(libraries / "requirements.txt", folder)
             shutil.copytree(libraries, folder / "wheels", copy_function=_link)
-            wheels.build_own(self._repo, folder / "dist")
-            return {"LOCK": lock, "OURS": self._own_key()}
+            own = self._own_wheel()
+            shutil.copytree(own, folder / "dist", copy_function=_link)
+            return {"LOCK": lock, "OURS": own.name}
         target = folder / image.program
         if image.compiled:
             _link(self._program(image, programs), target)
@@ -127,6 +132,15 @@ class Builder:
         if not image.compiled:
             return key(base_key(), source)
         return key(base_key(), source, file_key(self._program(image, programs)))
+
+    def _own_wheel(self) -> Path:
+        """Folder with our own wheel, named after the key of its sources."""
+        folder = self._root / "dist" / self._own_key()
+        with self._dist_lock:
+            if not folder.exists():
+                shutil.rmtree(folder.parent, ignore_errors=True)
+                wheels.build_own(self._repo, folder)
+        return folder
 
     def _own_key(self) -> str:
         return tree_key(self._repo, SOURCES)
@@ -186,6 +200,10 @@ class Builder:
                 shutil.rmtree(folder)
 
     def _build_one(self, name: str, wanted: str, programs: Mapping[str, Path]) -> None:
+        with self._progress.phase(f"Image {name}"):
+            self._build_image(name, wanted, programs)
+
+    def _build_image(self, name: str, wanted: str, programs: Mapping[str, Path]) -> None:
         image = CATALOGUE[name]
         context = self._root / "context" / name
         args = {"BASE": self._base, **self.write_context(name, context, programs)}
@@ -195,11 +213,10 @@ class Builder:
             self._store.build(context, libraries, args=args, target="libraries")
         self._store.build(context, tag(name), args=args)
         shutil.rmtree(context)
-        if isinstance(image, PythonImage) and image.imports:
-            self._store.run(tag(name), ["python", "-c", import_check(image.imports)])
         layers = [
-            self.layout.put_layer(layer.folder, layer.identity)
-            for layer in self._store.layers(tag(name))
+            # The base's byte code is checked against file times; in our own layers it is not.
+            self.layout.put_layer(layer.folder, layer.identity, keep_times=number == 0)
+            for number, layer in enumerate(self._store.layers(tag(name)))
         ]
         manifest = self.layout.put_image(self._store.config(tag(name)), layers)
         record = self._root / "built" / f"{name}.json"
@@ -224,21 +241,6 @@ class Builder:
                 self._progress.note("Images: waiting for another build")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def import_check(packages: tuple[str, ...]) -> str:
-    """A Python program that imports the packages with all they contain.
-
-    A library that is not in the image is missed when it is built, not when a pod starts.
-    """
-    return (
-        "import importlib, pkgutil\n"
-        f"for name in {packages!r}:\n"
-        "    package = importlib.import_module(name)\n"
-        "    for module in pkgutil.walk_packages(package.__path__, name + '.'):\n"
-        "        if not module.name.endswith('__main__'):\n"
-        "            importlib.import_module(module.name)\n"
-    )
 
 
 def _link(source: Path | str, target: Path | str) -> None:

@@ -21,13 +21,13 @@ class PythonImage:
         name: folder under `images/`.
         extras: extras of `pyproject.toml` whose libraries go in.
         pruned: libraries left out together with what only they need: this image must not need them.
-        imports: modules (with all their submodules) that must import in the finished image.
+        rooms: packages that run in this image.
     """
 
     name: str
     extras: tuple[str, ...]
     pruned: tuple[str, ...] = ()
-    imports: tuple[str, ...] = ()
+    rooms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ CATALOGUE: dict[str, Image] = {
     image.name: image
     for image in (
         PythonImage(
-            "operator", ("operator",), imports=("modelhandoff.controller", "modelhandoff.cli")
+            "operator", ("operator",), rooms=("modelhandoff.controller", "modelhandoff.cli")
         ),
         PythonImage(
             "serve",
             ("serve",),
             pruned=("kubernetes", "scipy"),
-            imports=("modelhandoff.serve", "modelhandoff.verify"),
+            rooms=("modelhandoff.serve", "modelhandoff.verify"),
         ),
         ProgramImage("envoy", "envoy", compiled=False),
         ProgramImage("envoy-gateway", "envoy-gateway"),

@@ -12,6 +12,7 @@ import json
 import os
 import stat
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
@@ -73,9 +74,9 @@ class Layout:
         blob = Blob(media_type, f"sha256:{hashlib.sha256(data).hexdigest()}", len(data))
         path = self.path(blob.digest)
         if not path.exists():
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(data)
-            partial.rename(path)
+            with self._partial() as partial:
+                partial.write(data)
+            Path(partial.name).rename(path)
         return blob
 
     def put_layer(self, folder: Path, identity: str, *, keep_times: bool = False) -> Layer:
@@ -92,13 +93,13 @@ class Layout:
             layer = Layer(Blob(**known["blob"]), known["diff_id"])
             if self.path(layer.blob.digest).exists():
                 return layer
-        partial = self._blobs / f"{record.stem}.partial"
-        with partial.open("wb") as out:
-            sink = _GzipSink(out)
+        with self._partial() as partial:
+            sink = _GzipSink(partial)
             write_layer(folder, sink, mtime=None if keep_times else EPOCH)
             sink.finish()
-        blob = Blob(LAYER, f"sha256:{sink.compressed.hexdigest()}", partial.stat().st_size)
-        partial.rename(self.path(blob.digest))
+            size = partial.tell()
+        blob = Blob(LAYER, f"sha256:{sink.compressed.hexdigest()}", size)
+        Path(partial.name).rename(self.path(blob.digest))
         layer = Layer(blob, f"sha256:{sink.plain.hexdigest()}")
         record.write_text(json.dumps(asdict(layer)))
         return layer
@@ -164,6 +165,10 @@ class Layout:
         for path in self._blobs.iterdir():
             if f"sha256:{path.name}" not in wanted:
                 path.unlink()
+
+    def _partial(self) -> Any:
+        """A new file among the blobs; several threads write layers."""
+        return tempfile.NamedTemporaryFile(dir=self._blobs, prefix="partial-", delete=False)
 
 
 def write_layer(folder: Path, out: Any, *, mtime: int | None) -> None:

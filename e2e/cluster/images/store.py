@@ -77,16 +77,6 @@ class Store:
         config: dict[str, Any] = loaded["OCIv1"]
         return config
 
-    def run(self, image: str, command: Sequence[str]) -> str:
-        """Run a command in a throw-away container of the image; its output."""
-        container = self._buildah(
-            ["from", "--pull-never", "--signature-policy", str(self._policy), image]
-        ).strip()
-        try:
-            return self._buildah(["run", container, "--", *command])
-        finally:
-            self._buildah(["rm", container], may_fail=True)
-
     def layers(self, image: str) -> list[BuiltLayer]:
         """The image's layers, lowest first.
 
