@@ -1,5 +1,21 @@
-"""The judgement engine: closed intervals of counts in, evidence and a verdict out. Pure."""
+"""The judgement engine: closed intervals of counts in, evidence and a verdict out. Pure.
 
+Use::
+
+    evidence = Evidence.start(plan)
+    for interval in intervals:                       # closed, in order, each exactly once
+        evidence = observe(plan, evidence, interval) # same index again: nothing changes
+        verdict = judge(plan, evidence, progress)    # Continue | Promote | Rollback | Hold | ...
+    checkpoint = evidence.to_json()                  # a few KB; Evidence.from_json(plan, value)
+
+Rooms: :mod:`intervals` (what is read), :mod:`plan` (what is judged), :mod:`evidence` (what
+survives), :mod:`judge` and :mod:`verdict` (what is said), :mod:`planner` (how long it takes),
+:mod:`history` and :mod:`drift` (what admission prepares), :mod:`offline` (paired metrics before
+any traffic). Everything else is how it is computed: ``kernel``, ``dispersion``, ``rates``,
+``absolute``, ``latency``, ``means``, ``mixture``, ``split``, ``windows``, ``readout``, ``checks``.
+"""
+
+from modelhandoff.analysis.evidence import Evidence, observe
 from modelhandoff.analysis.intervals import (
     Bins,
     Count,
@@ -9,6 +25,7 @@ from modelhandoff.analysis.intervals import (
     Moments,
     Rate,
 )  # fmt: skip
+from modelhandoff.analysis.judge import judge
 from modelhandoff.analysis.plan import (
     CountPlan,
     Direction,
@@ -40,8 +57,8 @@ from modelhandoff.analysis.wire import WireError
 
 __all__ = [
     "Bins", "Count", "CountPlan", "Decision", "Direction", "Dispersion", "DriftPlan",
-    "EdgeHistory", "FairnessPlan", "Feature", "Histogram", "Interval", "LatencyPlan", "MeanPlan",
-    "Measurement", "MetricPlan", "MetricState", "MetricVerdict", "Moments", "OnAlarm",
+    "EdgeHistory", "Evidence", "FairnessPlan", "Feature", "Histogram", "Interval", "LatencyPlan",
+    "MeanPlan", "Measurement", "MetricPlan", "MetricState", "MetricVerdict", "Moments", "OnAlarm",
     "OnInconclusive", "Plan", "Progress", "Rate", "RateHistory", "RatePlan", "Reason", "Role",
-    "Sustained", "Verdict", "WireError",
+    "Sustained", "Verdict", "WireError", "judge", "observe",
 ]  # fmt: skip

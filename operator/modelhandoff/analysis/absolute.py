@@ -54,7 +54,7 @@ def excused(c: Compiled, v: Views, look: Look) -> NDArray[np.bool_]:
     inside = back <= count[:, None]
     past_x = (v["ring_xb"][src[:, None], at] * inside).sum(axis=1)
     past_n = (v["ring_nb"][src[:, None], at] * inside).sum(axis=1)
-    return (x > limit * n) | (x + past_x > limit * (n + past_n))
+    return np.asarray((x > limit * n) | (x + past_x > limit * (n + past_n)))
 
 
 def advance(c: Compiled, v: Views, look: Look) -> None:
@@ -104,4 +104,4 @@ _BITS = np.array([bin(i).count("1") for i in range(32)])
 def shared_incident(v: Views) -> NDArray[np.bool_]:
     """Per absolute test: the current interval is excused and at least 3 of the last 5 were."""
     mask = v["one_excused"].astype(np.intp)
-    return (mask % 2 == 1) & (_BITS[mask] >= 3)
+    return np.asarray((mask % 2 == 1) & (_BITS[mask] >= 3))

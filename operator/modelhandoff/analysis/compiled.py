@@ -257,7 +257,7 @@ class Compiled:
                 rows.append(row)
                 base = h.harm_margin if h and h.harm_margin else m.harm_margin
                 ratio, safe_ratio, decided = self._margins(
-                    base, 1.5, h.tail if h else None, h is not None
+                    base, 1.5, h.tail if h else None, h is not None and h.relative is not None
                 )
                 self.two.append(
                     TwoArm(row, at, ratio, safe_ratio, 0.0, (1.0 - m.quantile) / 20.0,
@@ -293,7 +293,6 @@ class Compiled:
                 return []
             self.series.append(Series(at, m.name, m))
             return [Component("series", len(self.series) - 1, 1.0)]
-        out = []
         if m.against_baseline and self.plan.initial:
             return []
         if m.against_baseline:
@@ -303,8 +302,7 @@ class Compiled:
             for name in m.groups:
                 self.series.append(Series(at, f"{m.name}/{name}", m, f"{m.name}/{m.reference}"))
         first = len(self.series) - len(m.groups)
-        out = [Component("gap", first + i, 1.0 / len(m.groups)) for i in range(len(m.groups))]
-        return out
+        return [Component("gap", first + i, 1.0 / len(m.groups)) for i in range(len(m.groups))]
 
     # --- arrays ---------------------------------------------------------------------------------
 
@@ -332,7 +330,7 @@ class Compiled:
         return np.array([s.relative.information if s.relative else 0.0 for s in self.sources])
 
     def _cap(self, share: float) -> float:
-        """c / 3: no bet may decide in fewer than three intervals (2.2)."""
+        """One third of c: no bet may decide in fewer than three intervals (2.2)."""
         return (math.log(1.0 / (share * self.plan.harm_level)) + math.log(2.0) + LN_GRID) / 3.0
 
     def share(self, metric: int) -> float:
@@ -405,7 +403,7 @@ class Compiled:
         out = Layout()
         s, two, one = self.size, len(self.two), len(self.absolute)
         metrics, steps = len(self.plan.metrics), len(self.plan.steps) + 1
-        out.add("clock", (4,))  # looks, log of the largest combined e-value, present, step
+        out.add("clock", (5,))  # looks, log of the largest combined e, clock, step, present since
         out.add("present", (RING, metrics + 1))
         for column in ("xc", "nc", "xb", "nb", "look"):
             out.add(f"ring_{column}", (s, RING))

@@ -59,9 +59,7 @@ def _contrast(ea: Array, eb: Array, va: Array, vb: Array) -> tuple[Array, Array]
     return u * u, va * vb / safe
 
 
-def bin_pair(
-    ha: float, da: Array, hb: float, db: Array, pooled: Array
-) -> tuple[float, float]:
+def bin_pair(ha: float, da: Array, hb: float, db: Array, pooled: Array) -> tuple[float, float]:
     """(X, expected X) of two neighbouring blocks of K-bin differences.
 
     ``h`` harmonic sizes, ``d`` (K,) weighted differences candidate - baseline, ``pooled`` (K,)
@@ -89,7 +87,7 @@ def phi_of(u2: Array, vu: Array, pairs: Array, lengths: Array = _L) -> Array:
     f = u2 / np.where(vu > 0.0, vu, 1.0)
     prior = PRIOR_PAIRS / lengths
     shrunk = (prior + pairs * f) / (prior + pairs)
-    return np.maximum(np.where(pairs >= MIN_PAIRS, shrunk, 1.0).max(axis=-1), 1.0)
+    return np.asarray(np.maximum(np.where(pairs >= MIN_PAIRS, shrunk, 1.0).max(axis=-1), 1.0))
 
 
 def growth(count: Array) -> Array:
@@ -98,7 +96,7 @@ def growth(count: Array) -> Array:
 
 
 def information(xc: Array, nc: Array, xb: Array, nb: Array) -> Array:
-    """m pi (1-pi) per interval at equal rates: the variance phi was estimated on."""
+    """Return m pi (1-pi) per interval at equal rates: the variance phi was estimated on."""
     pi = nc / (nc + nb)
     return (xc + xb) * pi * (1.0 - pi)
 
@@ -132,9 +130,7 @@ def _f_two(rows: Array, length: int) -> float:
     return float(u2.sum()) / total if total > 0.0 else 1.0
 
 
-def one_arm_history(
-    counts: Array, lengths: tuple[int, ...] = LENGTHS
-) -> tuple[float, float]:
+def one_arm_history(counts: Array, lengths: tuple[int, ...] = LENGTHS) -> tuple[float, float]:
     """The same for an absolute test: ``counts`` (splits, T, 2) events and trials."""
     per_split, info = [], []
     for one in counts:

@@ -68,7 +68,10 @@ def group_counts(counts: Sequence[float], feature: Feature) -> Array:
     raw = np.asarray(counts, dtype=np.float64)
     if not feature.groups:
         return raw
-    return np.bincount(np.asarray(feature.groups), weights=raw, minlength=feature.judged)
+    return np.asarray(
+        np.bincount(np.asarray(feature.groups), weights=raw, minlength=feature.judged),
+        dtype=np.float64,
+    )
 
 
 def merge_bins(
@@ -166,7 +169,8 @@ def advance(c: Compiled, v: Views, interval: Interval, looks: float) -> None:
         sums[:started] += vector
         state[0] += 1.0
         k = feature.judged
-        _blocks(v[f"drift_block_{i}"], v[f"drift_pairs_{i}"], vector, counts, k, int(state[0]))
+        block, pairs = v[f"drift_block_{i}"], v[f"drift_pairs_{i}"]
+        _blocks(block, pairs, vector, counts, k=k, count=int(state[0]))
         if state[3] == 0.0 and state[0] == SETTLE_AFTER:
             _settle_bins(c, v, i, feature)
         if state[1] == 0.0 and state[0] > 0.0:
@@ -232,10 +236,15 @@ def _increment(
 def _regroup(counts: Array, merged: Array | None) -> Array:
     if merged is None or not merged.any():
         return counts
-    return np.bincount(merged.astype(np.intp), weights=counts, minlength=len(counts))
+    return np.asarray(
+        np.bincount(merged.astype(np.intp), weights=counts, minlength=len(counts)),
+        dtype=np.float64,
+    )
 
 
-def _blocks(block: Array, pairs: Array, vector: Array, counts: Array, k: int, count: int) -> None:
+def _blocks(
+    block: Array, pairs: Array, vector: Array, counts: Array, *, k: int, count: int
+) -> None:
     """Open and closed blocks per length: sum h, sum h (share difference), pooled counts."""
     add = np.concatenate(([vector[2 * k]], vector[:k] - vector[k : 2 * k], counts))
     block[:, 1] += add
@@ -255,7 +264,7 @@ def _blocks(block: Array, pairs: Array, vector: Array, counts: Array, k: int, co
 
 
 def feature_phi(v: Views, i: int, plan: DriftPlan) -> float:
-    """phi of one feature: history or block pairs, whichever is larger."""
+    """Dispersion of one feature: history or block pairs, whichever is larger."""
     pairs = v[f"drift_pairs_{i}"]
     count = v[f"drift_state_{i}"][0]
     number = np.maximum(np.floor(count / _L) - 1.0, 0.0)
@@ -283,9 +292,7 @@ def reading(c: Compiled, v: Views, i: int, looks: float) -> DriftReading:
         level = c.plan.harm_level * c.share(metric)
         rho = prior_precision(optimum, level)
         var = d.variance[:started]
-        logs = np.where(
-            d.ready[:started], log_one_sided(d.value[:started] - kappa, var, rho), 0.0
-        )
+        logs = np.where(d.ready[:started], log_one_sided(d.value[:started] - kappa, var, rho), 0.0)
         later = 0.5 / (most - 1.0) if most > 1 else 0.0
         ln_g = np.full(started, math.log(later) if later else 0.0)
         ln_g[0] = math.log(0.5)

@@ -20,7 +20,7 @@ __all__ = ["Evidence", "observe"]
 Array = NDArray[np.float64]
 
 VERSION: Final = 1
-LOOKS, BEST, CLOCK, STEP = range(4)
+LOOKS, BEST, CLOCK, STEP, SINCE = range(5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,8 @@ def observe(plan: Plan, evidence: Evidence, interval: Interval) -> Evidence:
     _missed(c, v, gap - 1)
     if interval.excluded or interval.weight == 0:
         if interval.weight == 0:
-            v["present"][:] = 0.0
+            # No traffic is expected at weight 0: the no-data budget starts again with the traffic.
+            v["clock"][SINCE] = v["clock"][CLOCK]
         elif len(c.catastrophes):
             rates.advance(c, v, look, phi, sources.past_rate(v), only=c.catastrophes)
     else:

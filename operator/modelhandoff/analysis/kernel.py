@@ -6,18 +6,32 @@ Malek (2022); validity at every stopping time is Ville's inequality.
 """
 
 import math
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "ABSOLUTE_HARM", "ABSOLUTE_SAFE", "GRID", "HARM", "LN_GRID", "NOTHING", "SAFE", "log_mean_exp",
-    "log_mixture", "log_restarts", "one_arm", "restart_step", "start_mass", "started_mass",
+    "ABSOLUTE_HARM",
+    "ABSOLUTE_SAFE",
+    "GRID",
+    "HARM",
+    "LN_GRID",
+    "NOTHING",
+    "SAFE",
+    "Real",
+    "log_mean_exp",
+    "log_mixture",
+    "log_restarts",
+    "one_arm",
+    "restart_step",
+    "start_mass",
+    "started_mass",
     "two_arm",
 ]  # fmt: skip
 
 Array = NDArray[np.float64]
+Real: TypeAlias = Array | np.float64 | float
 
 GRID: Final = 6
 LN_GRID: Final = math.log(GRID)
@@ -29,8 +43,8 @@ NOTHING: Final = -1e30
 """Log of no stake at all: finite, so that no NaN can arise from differences."""
 
 
-def two_arm(
-    theta: Array, ratio: Array, delta: Array, xc: Array, nc: Array, xb: Array, nb: Array
+def two_arm(  # noqa: PLR0917
+    theta: Array, ratio: Real, delta: Real, xc: Real, nc: Real, xb: Real, nb: Real
 ) -> Array:
     """Log-increment of a bet ``theta`` against ``p_c <= ratio p_b + delta`` (theta > 1).
 
@@ -43,21 +57,21 @@ def two_arm(
     w = ratio * nc / nb
     ln_b = np.log1p(w) - np.log1p(theta * w)
     ln_a = np.log(theta) + ln_b
-    return xc * ln_a + xb * ln_b - nc * delta * np.expm1(ln_a)
+    return np.asarray(xc * ln_a + xb * ln_b - nc * delta * np.expm1(ln_a))
 
 
-def one_arm(theta: Array, p0: Array, x: Array, n: Array) -> Array:
+def one_arm(theta: Array, p0: Real, x: Real, n: Real) -> Array:
     """Log-likelihood ratio of a binomial whose odds are ``theta`` times those of ``p0``.
 
     ``x ln(p1/p0) + (n-x) ln((1-p1)/(1-p0)) = x ln theta - n ln(1 - p0 + theta p0)``.
     """
-    return x * np.log(theta) - n * np.log1p(p0 * (theta - 1.0))
+    return np.asarray(x * np.log(theta) - n * np.log1p(p0 * (theta - 1.0)))
 
 
 def log_mean_exp(logs: Array) -> Array:
-    """ln of the mean of exp(logs) over the last axis, without overflow."""
+    """Log of the mean of exp(logs) over the last axis, without overflow."""
     top = logs.max(axis=-1, keepdims=True)
-    return np.log(np.exp(logs - top).mean(axis=-1)) + top[..., 0]
+    return np.asarray(np.log(np.exp(logs - top).mean(axis=-1)) + top[..., 0])
 
 
 def start_mass(count: Array, horizon: float) -> Array:
@@ -83,12 +97,12 @@ def restart_step(log_s: Array, count: Array, horizon: float, increment: Array) -
 
 
 def log_restarts(log_s: Array, count: Array, horizon: float) -> Array:
-    """ln E2: mean over bets of S plus the mass that has not started (an e-process, E <= 1)."""
+    """Log of E2: mean over bets of S plus the mass that has not started (an e-process, E <= 1)."""
     rest = 1.0 - started_mass(count, horizon)
     ln_rest = np.where(rest > 1e-12, np.log(np.maximum(rest, 1e-300)), NOTHING)
     return np.logaddexp(log_mean_exp(log_s), ln_rest)
 
 
 def log_mixture(sums: Array) -> Array:
-    """ln E1: the even mixture over bets of the product of all increments."""
+    """Log of E1: the even mixture over bets of the product of all increments."""
     return log_mean_exp(sums)

@@ -25,7 +25,14 @@ from modelhandoff.analysis.layout import Views
 from modelhandoff.analysis.rates import DECIDE_AFTER, fix_margin
 from modelhandoff.analysis.wire import WireError
 
-__all__ = ["bracket", "choose_edges", "edge_margins", "learn_edges", "native_histogram", "set_edges"]
+__all__ = [
+    "bracket",
+    "choose_edges",
+    "edge_margins",
+    "learn_edges",
+    "native_histogram",
+    "set_edges",
+]
 
 Array = NDArray[np.float64]
 
@@ -118,21 +125,28 @@ def learn_edges(c: Compiled, interval: Interval, v: Views) -> None:
         tails[0] += 1.0
         tails[1 : width + 1] += found.baseline
         if tails[0] >= DECIDE_AFTER:
-            _adopt(c, v, lat, found, tuple(tails[1 : width + 1].tolist()), float(tails[0]))
+            counts = tuple(tails[1 : width + 1].tolist())
+            _adopt(c, v, lat, found.edges, baseline=counts, looks=float(tails[0]))
             if v["edge"][lat.relative[0]] != UNSET:
                 tails[:] = 0.0
 
 
 def _adopt(
-    c: Compiled, v: Views, lat: Latency, seen: Histogram, baseline: tuple[float, ...], looks: float
+    c: Compiled,
+    v: Views,
+    lat: Latency,
+    edges: tuple[float, ...],
+    *,
+    baseline: tuple[float, ...],
+    looks: float,
 ) -> None:
     plan = lat.plan
-    chosen = choose_edges(seen.edges, baseline, plan.quantile, AUTO_EDGES)
+    chosen = choose_edges(edges, baseline, plan.quantile, AUTO_EDGES)
     if not chosen:
         return
     grow = plan.max_relative_increase
-    margins = edge_margins(seen.edges, baseline, chosen, grow) if grow is not None else None
-    tails = dict(zip(seen.edges, _tails(baseline), strict=True))
+    margins = edge_margins(edges, baseline, chosen, grow) if grow is not None else None
+    tails = dict(zip(edges, _tails(baseline), strict=True))
     per_look = (baseline[-1] / looks) / (1.0 - c.top_weight)
     for i, row in enumerate(lat.relative):
         if i >= len(chosen):
@@ -186,6 +200,8 @@ def native_histogram(
     edges = [zero_threshold, *[e for e in edges if e > zero_threshold], math.inf]
     counts = []
     for (_, _, zero), one in zip(arms, merged, strict=True):
-        row = [zero + sum(n for i, n in one.items() if 2.0 ** (i * 2.0**-schema) <= e) for e in edges]
+        row = [
+            zero + sum(n for i, n in one.items() if 2.0 ** (i * 2.0**-schema) <= e) for e in edges
+        ]
         counts.append(tuple(row))
     return tuple(edges), tuple(counts)

@@ -132,9 +132,7 @@ def contrast(v: Views, row: int, multiplier: float, looks: float) -> Contrast | 
     )
 
 
-def gap(
-    c: Compiled, v: Views, row: int, looks: float
-) -> tuple[Contrast | None, float, float]:
+def gap(c: Compiled, v: Views, row: int, looks: float) -> tuple[Contrast | None, float, float]:
     """One group against the reference: (its contrast, gap, variance of the gap); 2.9.
 
     Against the baseline the gap is ``(m_c,g - m_b,g) - (m_c,ref - m_b,ref)``: the double

@@ -16,13 +16,13 @@ Array = NDArray[np.float64]
 
 
 def prior_precision(optimum: float | Array, level: float) -> Array:
-    """rho that is best near information ``optimum``: v_opt / (2L + ln(1+2L)), L = ln(1/(2a))."""
+    """Best rho near information ``optimum``: v_opt / (2L + ln(1+2L)), L = ln(1/(2 alpha))."""
     odds = math.log(1.0 / (2.0 * min(level, 0.49)))
     return np.asarray(optimum / (2.0 * odds + math.log1p(2.0 * odds)))
 
 
-def log_one_sided(estimate: Array, variance: Array, rho: Array) -> Array:
-    """ln E for "the contrast is > 0".
+def log_one_sided(estimate: Array | np.float64, variance: Array | np.float64, rho: Array) -> Array:
+    """Log E for "the contrast is > 0".
 
     ``v = 1/var``, ``s = est/var``:
     ``ln E = (1/2) ln(4 rho/(v+rho)) + s^2/(2(v+rho)) + ln Phi(s/sqrt(v+rho))``.

@@ -92,12 +92,17 @@ class RateHistory:
 
 @dataclass(frozen=True)
 class EdgeHistory:
-    """What history says about the tail above one latency edge."""
+    """What history says about the tail above one latency edge.
+
+    ``tail``: share of the baseline's requests above the edge; ``relative`` / ``absolute``: A/A
+    dispersion, None while there is none (the tail alone settles the margin at admission);
+    ``harm_margin``: tail ratio that is harmless here (see :func:`~.latency.edge_margins`).
+    """
 
     edge: float
     tail: float
-    relative: Dispersion = Dispersion()
-    absolute: Dispersion = Dispersion()
+    relative: Dispersion | None = None
+    absolute: Dispersion | None = None
     harm_margin: float | None = None
 
 
@@ -172,6 +177,7 @@ class LatencyPlan:
         edges: edges of the relative test chosen before the rollout from the history; empty = the
             engine chooses them from the first 10 baseline intervals.
         history: per edge, for the edges above and the two around the budget.
+        unit: unit of budget and edges, for messages.
     """
 
     name: str
@@ -184,6 +190,7 @@ class LatencyPlan:
     max_relative_increase: float | None = None
     edges: tuple[float, ...] = ()
     history: tuple[EdgeHistory, ...] = ()
+    unit: str = "s"
 
     def __post_init__(self) -> None:
         number(self.quantile, "quantile", 0.5, 0.9999)
@@ -404,8 +411,7 @@ class Plan:
     @cached_property
     def has_history(self) -> bool:
         """Whether every metric that can use A/A history has it."""
-        can = [m for m in self.metrics if isinstance(m, RatePlan | LatencyPlan | CountPlan)]
-        return all(bool(m.history) for m in can)
+        return all(_has_history(m) for m in self.metrics)
 
     @cached_property
     def weights(self) -> tuple[float, ...]:
@@ -453,6 +459,12 @@ class Plan:
         """First 16 hex digits of the SHA-256 of the canonical JSON."""
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _has_history(metric: MetricPlan) -> bool:
+    if isinstance(metric, LatencyPlan):
+        return bool(metric.history) and all(h.relative is not None for h in metric.history)
+    return not isinstance(metric, RatePlan | CountPlan) or metric.history is not None
 
 
 def _metric(value: object, path: str) -> MetricPlan:

@@ -39,9 +39,7 @@ def advance(
     margin = v["two_margin"][rows]
     ones = np.ones((1, GRID))
     ratio = np.concatenate((margin[:, :1] * ones, margin[:, 1:2] * ones), axis=1)
-    delta = np.concatenate(
-        (margin[:, 2:3] * ones, const["delta_safe"][rows, None] * ones), axis=1
-    )
+    delta = np.concatenate((margin[:, 2:3] * ones, const["delta_safe"][rows, None] * ones), axis=1)
     nc = look.nc[src]
     raw = two_arm(
         const["bets"][rows], ratio, delta,

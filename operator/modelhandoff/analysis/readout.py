@@ -57,7 +57,7 @@ class Readout:
 
     @property
     def log_total(self) -> float:
-        """ln of the combined e-value."""
+        """Log of the combined e-value."""
         return math.log(max(self.total_e, 1e-300))
 
 

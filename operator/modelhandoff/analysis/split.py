@@ -65,6 +65,6 @@ def _blocks(v: Views, k: float, n: float, count: int) -> None:
 
 
 def log_evidence(v: Views) -> float:
-    """ln of (E_up + E_down)/2 at this look."""
+    """Log of (E_up + E_down)/2 at this look."""
     up, down = log_mean_exp(v["split_bets"]).tolist()
     return float(np.logaddexp(up, down) - math.log(2.0))

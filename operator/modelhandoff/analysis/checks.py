@@ -1,0 +1,185 @@
+"""Per metric: is it proven now, is it known, what did the last looks say (2.10).
+
+A proof must be *current*: a latched proof would promote a candidate that broke later.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelhandoff.analysis import absolute, windows
+from modelhandoff.analysis.compiled import RING, UNSET, Compiled
+from modelhandoff.analysis.evidence import CLOCK, SINCE
+from modelhandoff.analysis.layout import Views
+from modelhandoff.analysis.plan import FairnessPlan, MeanPlan, Role
+from modelhandoff.analysis.readout import Readout, harm_sign
+from modelhandoff.analysis.sources import recent
+
+__all__ = ["Check", "check_all", "data_share", "undetermined"]
+
+Array = NDArray[np.float64]
+
+ENOUGH: Final = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one metric still lacks.
+
+    ``log_safe``: weakest proof (None: none is asked); ``needed``: log it must reach; ``row``: the
+    test behind it as (bank, row); ``recent``: the recent window agrees; ``share``: part of the
+    looks of the no-data budget that have data; ``enough_history``: the budget has passed once.
+    """
+
+    log_safe: float | None
+    needed: float
+    row: tuple[str, int] | None
+    recent: bool
+    share: float
+    missing: bool
+    excused: bool
+    too_frequent: bool
+
+    @property
+    def proven(self) -> bool:
+        """The proof holds now and the last looks agree."""
+        return self.recent and (self.log_safe is None or self.log_safe >= self.needed)
+
+
+def data_share(c: Compiled, v: Views) -> tuple[Array, bool]:
+    """Share of the looks with data, all requests first, then per metric; over the no-data budget.
+
+    The flag says whether the whole budget has passed since traffic began.
+    """
+    plan = c.plan
+    budget = int(np.clip(math.ceil(plan.no_data_seconds / plan.interval_seconds), 2, RING))
+    now, since = int(v["clock"][CLOCK]), int(v["clock"][SINCE])
+    span = min(budget, now - since)
+    if span <= 0:
+        return np.zeros(len(plan.metrics) + 1), False
+    rows = (now - np.arange(span)) % RING
+    return v["present"][rows].mean(axis=0), span >= budget
+
+
+def check_all(c: Compiled, v: Views, r: Readout) -> list[Check]:
+    """One check per metric."""
+    share, passed = data_share(c, v)
+    clock = max(float(v["clock"][CLOCK]), 1.0)
+    looks = min(windows.length(clock), float(RING))
+    sums, plain, filled = recent(v, clock, looks)
+    incident = absolute.shared_incident(v) if c.absolute else np.zeros(0, dtype=bool)
+    out = []
+    for at, metric in enumerate(c.plan.metrics):
+        proofs = _proofs(c, r, at)
+        good = _recent(c, v, r, at, (sums, plain, filled))
+        weakest = min(proofs, key=lambda p: p[0] - p[1], default=None)
+        excused = any(incident[i] for i, t in enumerate(c.absolute) if t.metric == at and t.harm)
+        mine = float(share[at + 1])
+        judged = bool(c.components[at])
+        out.append(
+            Check(
+                log_safe=weakest[0] if weakest else None,
+                needed=weakest[1] if weakest else 0.0,
+                row=weakest[2] if weakest else None,
+                recent=good,
+                share=mine,
+                missing=judged and passed and mine < ENOUGH,
+                excused=excused and metric.role is not Role.Info,
+                too_frequent=_too_frequent(c, v, at),
+            )
+        )
+    return out
+
+
+Proof = tuple[float, float, tuple[str, int]]
+
+
+def _proofs(c: Compiled, r: Readout, at: int) -> list[Proof]:
+    """(log e, needed log, row) of every proof this metric owes."""
+    metric, plan = c.plan.metrics[at], c.plan
+    if metric.role not in (Role.Guardrail, Role.Success):
+        return []
+    need = math.log(1.0 / plan.safe_level)
+    out: list[Proof] = []
+    for i, t in enumerate(c.two):
+        if t.metric == at and t.safe:
+            out.append((r.two_safe[i], need, ("two", i)))
+    for i, a in enumerate(c.absolute):
+        if a.metric == at and a.safe:
+            out.append((r.one_safe[i], need, ("absolute", i)))
+    for i, (m, _, _) in enumerate(c.drift):
+        if m == at:
+            out.append((r.drift[i].log_safe, need, ("drift", i)))
+    for i, s in enumerate(c.series):
+        if s.metric != at:
+            continue
+        if isinstance(metric, MeanPlan) and metric.role is Role.Success:
+            wanted = math.log(1.0 / (c.share(at) * plan.success_level))
+            out.append((r.series[i].log_lift, wanted, ("lift", i)))
+        elif not (isinstance(s.plan, FairnessPlan) and s.key.endswith(f"/{s.plan.reference}")):
+            out.append((r.series[i].log_safe, need, ("series", i)))
+    return out
+
+
+def _recent(c: Compiled, v: Views, r: Readout, at: int, window: tuple[Array, Array, Array]) -> bool:
+    """Whether the last W = max(15 looks, 20 % of the run) agree with "harmless"."""
+    metric = c.plan.metrics[at]
+    if metric.role not in (Role.Guardrail, Role.Success) or not c.components[at]:
+        return True
+    sums, plain, filled = window
+    for i, t in enumerate(c.two):
+        if t.metric != at or not t.guard:
+            continue
+        if c.sources[t.source].kind == "edge" and v["edge"][t.source] == UNSET:
+            continue  # no edge of this baseline carries a tail that can be compared
+        a, b, n = sums[t.source].tolist()
+        ratio = float(v["two_margin"][i, 0])
+        fits = a >= ratio * b if t.down else a <= ratio * b + t.delta_safe * n
+        if not fits or filled[t.source] < ENOUGH:
+            return False
+    for t1 in c.absolute:
+        if t1.metric != at or not t1.safe:
+            continue
+        x, n = plain[t1.source].tolist()
+        if x > t1.limit * n or filled[t1.source] < ENOUGH:
+            return False
+    for i, (m, _, p) in enumerate(c.drift):
+        if m == at:
+            seen = r.drift[i].window
+            if seen is None or seen > p.max_kl:
+                return False
+    for i, s in enumerate(c.series):
+        if s.metric == at and isinstance(s.plan, MeanPlan):
+            found = r.series[i].contrast
+            if found is None or found.window is None:
+                return False
+            if harm_sign(s.plan) * found.window > 0.0:
+                return False
+    return True
+
+
+def _too_frequent(c: Compiled, v: Views, at: int) -> bool:
+    """A baseline rate above one half after 10 intervals: the complement must be counted."""
+    for t in c.two:
+        if t.metric == at and c.sources[t.source].kind == "rate" and not t.catastrophe:
+            x, n = v["total"][t.source, 2:].tolist()
+            return bool(v["count"][t.source] >= 10.0 and x > 0.5 * n)
+    return False
+
+
+def undetermined(c: Compiled, v: Views, r: Readout, at: int) -> tuple[float, float] | None:
+    """The bucket (e-, e+] that hides the budget: e- fails for certain, e+ passes for certain."""
+    for lat in c.latency:
+        if lat.metric != at or lat.high < 0:
+            continue
+        low, high = float(v["edge"][lat.low]), float(v["edge"][lat.high])
+        if low == high:
+            return None
+        row = next(i for i, t in enumerate(c.absolute) if t.source == lat.high)
+        fails = r.one_harm[row + 1] >= math.log(1.0 / c.plan.harm_level)
+        passes = r.one_safe[row] >= math.log(1.0 / c.plan.safe_level)
+        return (max(low, 0.0), high) if fails and passes else None
+    return None

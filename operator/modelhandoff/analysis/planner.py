@@ -1,0 +1,229 @@
+"""How long a proof takes: looks, requests, hours; before anyone starts and while it runs (2.13).
+
+For a bet theta the evidence grows by G per look with variance V at the assumed rates; it must reach
+``c = ln(1/(w alpha)) + ln 6 (+ ln 2 for harm)``. With z = Phi^-1(power) the crossing time of the
+best bet is ``((z sqrt(V) + sqrt(z^2 V + 4 G c))/(2 G))^2``, never below ``ceil(c/cap)``. G and V
+are taken after dispersion and cap, by Poisson quantiles of the counts of both arms.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri, pdtrik
+
+from modelhandoff.analysis.kernel import (
+    ABSOLUTE_HARM,
+    ABSOLUTE_SAFE,
+    HARM,
+    LN_GRID,
+    SAFE,
+    one_arm,
+    two_arm,
+)
+from modelhandoff.analysis.mixture import prior_precision
+from modelhandoff.analysis.rates import SAFE_CAP, cap_low
+
+__all__ = [
+    "Needs", "Traffic", "absolute_harm", "absolute_safe", "detectable_ratio", "drift_harm",
+    "mean_proof", "relative_harm", "relative_safe",
+]  # fmt: skip
+
+Array = NDArray[np.float64]
+
+FIRST_USE_PHI: Final = 1.3
+_P: Final[Array] = np.linspace(0.5, 47.5, 48) / 48.0
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Requests per look of each arm and the length of a look."""
+
+    candidate: float
+    baseline: float
+    interval_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What one proof takes; infinite looks = it cannot succeed at these rates."""
+
+    looks: float
+    requests: float
+    seconds: float
+
+    @property
+    def possible(self) -> bool:
+        """Whether the proof can succeed at all."""
+        return math.isfinite(self.looks)
+
+
+def _needs(looks: float, traffic: Traffic) -> Needs:
+    looks = math.ceil(looks) if math.isfinite(looks) else math.inf
+    return Needs(looks, looks * traffic.candidate, looks * traffic.interval_seconds)
+
+
+def _crossing(growth: Array, variance: Array, target: float, power: float) -> float:
+    """Looks until the best bet has reached ``target`` with probability ``power``."""
+    z = float(ndtri(power))
+    good = growth > 0.0
+    if not good.any():
+        return math.inf
+    g, v = growth[good], np.maximum(variance[good], 0.0)
+    root = np.sqrt(np.maximum(z * z * v + 4.0 * g * target, 0.0))
+    return float((((z * np.sqrt(v) + root) / (2.0 * g)) ** 2).min())
+
+
+def _poisson(mean: float) -> Array:
+    """48 equally likely values of a Poisson variable (their mean is the mean)."""
+    if mean <= 0.0:
+        return np.zeros_like(_P)
+    values = np.maximum(np.ceil(pdtrik(_P, mean) - 1e-9), 0.0)
+    total = float(values.mean())
+    return values * (mean / total) if total > 0.0 else np.full_like(_P, mean)
+
+
+def _moments(increment: Array, cap: Array, phi: float) -> tuple[Array, Array]:
+    """Mean and variance of increments (bets, outcomes) after dispersion and cap."""
+    capped = np.minimum(increment / phi, cap)
+    return capped.mean(axis=-1), capped.var(axis=-1) * phi
+
+
+def _two_arm(
+    bets: Array, ratio: float, delta: float, t: Traffic, *, rates: tuple[float, float]
+) -> Array:
+    xc, xb = np.meshgrid(_poisson(t.candidate * rates[0]), _poisson(t.baseline * rates[1]))
+    return two_arm(
+        bets[:, None], np.float64(ratio), np.float64(delta),
+        xc.ravel(), np.float64(t.candidate), xb.ravel(), np.float64(t.baseline),
+    )  # fmt: skip
+
+
+def relative_harm(
+    t: Traffic, candidate: float, baseline: float, *, ratio: float = 1.25, delta: float = 0.0,
+    share: float = 1.0, level: float = 0.01, power: float = 0.8, phi: float | None = None,
+) -> Needs:  # fmt: skip
+    """Looks until a candidate at rate ``candidate`` is rolled back by the relative test.
+
+    ``phi`` from history, or None for first use (1.3 and the lower cap of the small bets).
+    """
+    spread = FIRST_USE_PHI if phi is None else phi
+    target = math.log(1.0 / (share * level)) + LN_GRID + math.log(2.0)
+    full = target / 3.0
+    low = float(cap_low(np.array(t.candidate * baseline)))
+    cap = np.where((HARM >= 4.0) | (phi is not None), full, low)[:, None]
+    g, v = _moments(_two_arm(HARM, ratio, delta, t, rates=(candidate, baseline)), cap, spread)
+    looks = np.array([_crossing(g[i : i + 1], v[i : i + 1], target, power) for i in range(len(g))])
+    return _needs(float(np.maximum(looks, np.ceil(target / cap[:, 0])).min()), t)
+
+
+def relative_safe(
+    t: Traffic, candidate: float, baseline: float, *, ratio: float = 1.5, delta: float = 0.0005,
+    level: float = 0.05, power: float = 0.8, phi: float | None = None,
+) -> Needs:  # fmt: skip
+    """Looks until "candidate < ratio x baseline + delta" is proven."""
+    spread = FIRST_USE_PHI if phi is None else phi
+    target = math.log(1.0 / level) + LN_GRID
+    cap = np.full((len(SAFE), 1), SAFE_CAP)
+    g, v = _moments(_two_arm(SAFE, ratio, delta, t, rates=(candidate, baseline)), cap, spread)
+    return _needs(max(_crossing(g, v, target, power), math.ceil(target / SAFE_CAP)), t)
+
+
+def absolute_harm(
+    t: Traffic, candidate: float, limit: float, *, share: float = 1.0, level: float = 0.01,
+    power: float = 0.8, phi: float | None = None,
+) -> Needs:  # fmt: skip
+    """Looks until a candidate above an absolute limit is rolled back."""
+    spread = FIRST_USE_PHI if phi is None else phi
+    target = math.log(1.0 / (share * level)) + LN_GRID + math.log(2.0)
+    low = float(cap_low(np.array(t.candidate * limit)))
+    cap = np.where((ABSOLUTE_HARM >= 3.0) | (phi is not None), target / 3.0, low)[:, None]
+    g, v = _moments(_one_arm(ABSOLUTE_HARM, limit, t, candidate), cap, spread)
+    looks = np.array([_crossing(g[i : i + 1], v[i : i + 1], target, power) for i in range(len(g))])
+    return _needs(float(np.maximum(looks, np.ceil(target / cap[:, 0])).min()), t)
+
+
+def absolute_safe(
+    t: Traffic, candidate: float, limit: float, *, level: float = 0.05, power: float = 0.8,
+    phi: float | None = None,
+) -> Needs:  # fmt: skip
+    """Looks until "candidate < limit" is proven."""
+    spread = FIRST_USE_PHI if phi is None else phi
+    target = math.log(1.0 / level) + LN_GRID
+    cap = np.full((len(ABSOLUTE_SAFE), 1), SAFE_CAP)
+    g, v = _moments(_one_arm(ABSOLUTE_SAFE, limit, t, candidate), cap, spread)
+    return _needs(max(_crossing(g, v, target, power), math.ceil(target / SAFE_CAP)), t)
+
+
+def _one_arm(bets: Array, limit: float, t: Traffic, p: float) -> Array:
+    x = np.minimum(_poisson(t.candidate * p), t.candidate)
+    return one_arm(bets[:, None], np.float64(limit), x, np.float64(t.candidate))
+
+
+def detectable_ratio(
+    t: Traffic, baseline: float, looks: float, *, ratio: float = 1.25, share: float = 1.0,
+    level: float = 0.01, power: float = 0.8, phi: float | None = None,
+) -> float:  # fmt: skip
+    """Smallest candidate/baseline ratio that would be found within ``looks``; inf if none <= 100.
+
+    The honest reading of "no harm found": only larger changes are excluded.
+    """
+
+    def found(r: float) -> bool:
+        rate = min(r * baseline, 1.0)
+        need = relative_harm(
+            t, rate, baseline, ratio=ratio, share=share, level=level, power=power, phi=phi
+        )
+        return need.looks <= looks
+
+    low, high = ratio, 100.0
+    if baseline <= 0.0 or not found(high):
+        return math.inf
+    for _ in range(24):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if found(middle) else (middle, high)
+    return high
+
+
+def mean_proof(
+    t: Traffic, distance: float, variance_per_look: float, *, planned_looks: float,
+    level: float = 0.05, power: float = 0.8,
+) -> Needs:  # fmt: skip
+    """Looks until a mean contrast that is ``distance`` away from its margin is proven.
+
+    ``need distance^2/(2 var) >= c'``, ``c' = ln(1/alpha) + (1/2) ln(1 + v/rho)``, plus z.
+    ``variance_per_look``: variance of the contrast from one look.
+    """
+    if distance <= 0.0 or variance_per_look <= 0.0:
+        return _needs(math.inf if distance <= 0.0 else 1.0, t)
+    rho = float(prior_precision(planned_looks / 4.0 / variance_per_look, level))
+    z = float(ndtri(power))
+    looks = 10.0
+    for _ in range(60):
+        target = math.log(1.0 / level) + 0.5 * math.log1p(looks / variance_per_look / rho)
+        wanted = (math.sqrt(2.0 * target) + max(z, 0.0)) ** 2 * variance_per_look / distance**2
+        if abs(wanted - looks) < 0.01 * looks:
+            break
+        looks = max(wanted, 1.0)
+    return _needs(max(looks, 10.0), t)
+
+
+def drift_harm(
+    t: Traffic, divergence: float, margin: float, bins: int, *, smallest: float | None = None,
+    level: float = 0.01, share: float = 1.0, power: float = 0.8, live: bool = False,
+) -> Needs:  # fmt: skip
+    """Looks until a drift of KL ``divergence`` is found above ``margin``.
+
+    ``n = (z' sqrt(V1)/(D1 - kappa))^2`` with ``V1 = n V`` and ``z' = sqrt(2 ln(1/(w alpha))) + z``,
+    not below the start rule (20 K observations, 5 in the rarest bin).
+    """
+    rule = max(20.0 * bins, 5.0 / smallest if smallest else 0.0)
+    if divergence <= margin:
+        return _needs(math.inf, t)
+    both = 1.0 + (t.candidate / t.baseline if live and t.baseline > 0.0 else 0.0)
+    v1 = 2.0 * max(divergence, margin) * both
+    z = math.sqrt(2.0 * math.log(2.0 / (share * level))) + max(float(ndtri(power)), 0.0)
+    n = max(rule, z * z * v1 / (divergence - margin) ** 2)
+    return _needs(n / max(t.candidate, 1e-9), t)
