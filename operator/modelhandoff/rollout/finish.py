@@ -41,13 +41,9 @@ def take_down(ctx: Context, outcome: Outcome, reason: str, message: str) -> Move
         and ctx.candidate_name in route.backends
         and ctx.attempt.kind == KIND_ROLLOUT
     ):
-        if ctx.baseline is None:
-            return Move(
-                reason=Reason.BASELINE_MISSING,
-                sentence=f"{message} Traffic cannot go back: the baseline is gone. "
-                f"Bring its Deployment back, or send {_annotate(ctx, names.ANNOTATION_PROMOTE)}.",
-                stalled=True,
-            )
+        stuck = _no_way_back(ctx, outcome, message)
+        if stuck is not None or ctx.baseline is None:
+            return stuck or Move()
         intent = Intent(ctx.attempt.name, outcome, reason, message)
         return Move(
             ApplyRoute(
@@ -63,6 +59,27 @@ def take_down(ctx: Context, outcome: Outcome, reason: str, message: str) -> Move
             events=(Event(reason, f"Weight 0: {message}", warning=True),),
         )
     return latch(ctx, outcome, reason, message)
+
+
+def _no_way_back(ctx: Context, outcome: Outcome, message: str) -> Move | None:
+    """A baseline that cannot serve is worse than any candidate; only a person may insist."""
+    baseline = ctx.baseline
+    if baseline is None:
+        return Move(
+            reason=Reason.BASELINE_MISSING,
+            sentence=f"{message} Traffic cannot go back: the baseline's Deployment is gone. "
+            "Bring it back.",
+            stalled=True,
+        )
+    alive = ctx.candidate is not None and ctx.candidate.ready
+    if baseline.ready == 0 and alive and outcome is not Outcome.ABORT:
+        return Move(
+            reason=Reason.BASELINE_NOT_READY,
+            sentence=f"{message} Traffic cannot go back yet: no pod of {baseline.name} is ready. "
+            "Abort to send it back all the same.",
+            stalled=True,
+        )
+    return None
 
 
 def latch(ctx: Context, outcome: Outcome, reason: str, message: str) -> Move:
@@ -396,8 +413,3 @@ def promote_again(ctx: Context) -> Move:
         reason=Reason.NOTHING_SERVES,
         sentence=f"Restoring {ctx.model}.",
     )
-
-
-def _annotate(ctx: Context, verb: str) -> str:
-    attempt = ctx.attempt.name if ctx.attempt else ""
-    return f"kubectl annotate mho {ctx.handoff.name} -n {ctx.handoff.namespace} {verb}={attempt}"

@@ -31,12 +31,11 @@ def delete(ctx: Context) -> Move:
     keeper = ctx.stable or _adopted_by_route(ctx)
     if route is not None and route.ours:
         if keeper is None:
-            if not any(w.managed and w.ready for w in ctx.snapshot.workloads.values()):
-                return Move(
-                    DeleteRoute(route.resource_version),
-                    reason=Reason.DELETED,
-                    sentence="Deleted before anything served; removing the route.",
-                )
+            return Move(
+                DeleteRoute(route.resource_version),
+                reason=Reason.DELETED,
+                sentence="Deleted before anything was stable; removing the route.",
+            )
         elif dict(route.backends) != {ctx.service_of(keeper): 100}:
             return Move(
                 ApplyRoute(

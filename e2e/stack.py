@@ -1,0 +1,324 @@
+"""The product on a real cluster: gateway, Prometheus, GPUs, artifacts over HTTP, the operator.
+
+One object for the demo, the end-to-end tests and the benchmarks. Everything here is what a
+platform team would do by hand with Helm and kubectl; nothing reaches into the operator.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from e2e.cluster import Cluster, images
+from e2e.cluster.addons import GATEWAY, PROMETHEUS, gateway_address, install, prometheus_url
+from e2e.cluster.build import binaries
+from e2e.cluster.errors import ClusterError
+from e2e.cluster.progress import SILENT, Progress
+from e2e.traffic import Plan, Traffic, read_bodies
+
+ROOT = Path(__file__).parents[1]
+CHART = ROOT / "charts" / "modelhandoff"
+SYSTEM = "modelhandoff-system"
+ARTIFACTS = "artifacts"
+"""Namespace and Service of the web server that holds the models."""
+HOST = "fraud.example"
+
+Raw = dict[str, Any]
+
+
+class Stack:
+    """A cluster with everything on it.
+
+    Attributes:
+        cluster: the cluster.
+        models: folder with the trained versions, served to the pods over HTTP.
+        gateway: IP address that clients send to.
+        prometheus: address of Prometheus, from here.
+    """
+
+    def __init__(self, cluster: Cluster, models: Path) -> None:
+        self.cluster = cluster
+        self.models = models
+        self.gateway = gateway_address(cluster)
+        self.prometheus = prometheus_url(cluster)
+
+    @classmethod
+    def start(
+        cls,
+        name: str,
+        *,
+        gpus: int = 2,
+        scrape: str = "1s",
+        attached: bool = True,
+        progress: Progress = SILENT,
+        values: Mapping[str, Any] | None = None,
+    ) -> Stack:
+        """Build what is missing, start the cluster, install everything, wait until it works."""
+        archives = images.build_all(progress)
+        cluster = Cluster.start(
+            name, images=archives, attached=attached, audit="all", progress=progress
+        )
+        try:
+            install(cluster, progress=progress, gpus={"Tesla-T4": gpus}, scrape_interval=scrape)
+            models = train(progress)
+            stack = cls(cluster, models)
+            with progress.phase("Serve the models over HTTP"):
+                stack.serve_artifacts()
+            with progress.phase("Install the operator with Helm"):
+                stack.install_operator(values)
+        except BaseException:
+            cluster.down()
+            raise
+        return stack
+
+    def down(self) -> None:
+        """End it; nothing stays."""
+        self.cluster.down()
+
+    # What a platform team does
+
+    def install_operator(self, values: Mapping[str, Any] | None = None) -> None:
+        """``helm upgrade --install`` of the chart with images of this checkout."""
+        chosen = merged(
+            {
+                "image": reference(images.image_ref("operator")),
+                "fetchImage": images.image_ref("serve"),
+                "scrapeInterval": "1s",
+            },
+            values or {},
+        )
+        folder = ROOT / ".work"
+        folder.mkdir(exist_ok=True)
+        file = folder / f"values-{self.cluster.name}.yaml"
+        file.write_text(yaml.safe_dump(chosen))
+        self.helm(
+            "upgrade", "--install", "modelhandoff", str(CHART), "--namespace", SYSTEM,
+            "--create-namespace", "--values", str(file), "--wait", "--timeout", "180s",
+        )  # fmt: skip
+        self.cluster.apply([policy()])
+
+    def helm(self, *arguments: str) -> str:
+        """Run the real Helm; its output."""
+        done = subprocess.run(
+            [str(binaries("stack").helm), *arguments],
+            env={"KUBECONFIG": str(self.cluster.kubeconfig), "HOME": str(ROOT / ".work")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ClusterError(f"helm {arguments[0]}: {done.stderr.strip()[-2000:]}")
+        return done.stdout
+
+    def serve_artifacts(self) -> None:
+        """A web server in the cluster that holds the model files."""
+        self.cluster.apply(artifact_server(self.models, images.image_ref("serve")))
+        self.cluster.kubectl(
+            "rollout", "status", "deployment/web", f"--namespace={ARTIFACTS}", "--timeout=120s"
+        )
+
+    # What a data scientist does
+
+    def namespace(self, name: str) -> str:
+        """A namespace that enforces Pod Security *restricted*."""
+        self.cluster.apply(
+            [
+                {
+                    "apiVersion": "v1",
+                    "kind": "Namespace",
+                    "metadata": {
+                        "name": name,
+                        "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+                    },
+                }
+            ]
+        )
+        return name
+
+    def handoff(self, version: str, namespace: str, **changes: Any) -> Raw:
+        """The example's handoff for one trained version (``v1`` ...), with changed fields."""
+        sys.path.insert(0, str(ROOT / "examples" / "fraud"))
+        try:
+            from render import render  # noqa: PLC0415 - the example is no package
+        finally:
+            sys.path.pop(0)
+        text = render(
+            self.models,
+            version,
+            uri=f"http://web.{ARTIFACTS}.svc.cluster.local/{version}",
+            image=images.image_ref("serve"),
+            namespace=namespace,
+            repo="https://git.example/fraud",
+        )
+        document: Raw = yaml.safe_load(text)
+        return {**document, "spec": merged(merged(document["spec"], QUICK), changes)}
+
+    def apply(self, document: Raw) -> None:
+        """``kubectl apply --server-side``."""
+        self.cluster.apply([document])
+
+    def get(self, namespace: str, name: str = "fraud", kind: str = "modelhandoffs") -> Raw:
+        """An object as stored."""
+        found: Raw = self.cluster.get(kind, name, f"--namespace={namespace}")
+        return found
+
+    def wait(
+        self,
+        namespace: str,
+        wanted: Callable[[Raw], bool],
+        *,
+        what: str,
+        name: str = "fraud",
+        timeout: float = 180,
+        seen: Callable[[Raw], None] | None = None,
+    ) -> Raw:
+        """Watch one handoff until ``wanted`` holds of its status.
+
+        Raises:
+            ClusterError: it did not within ``timeout`` seconds; the message has the last status.
+        """
+        deadline = time.monotonic() + timeout
+        status: Raw = {}
+        while time.monotonic() < deadline:
+            found = self.get(namespace, name)
+            status = found.get("status") or {}
+            if seen:
+                seen(status)
+            if status.get("observedGeneration") == found["metadata"]["generation"] and wanted(
+                status
+            ):
+                return status
+            time.sleep(0.25)
+        raise ClusterError(
+            f"{namespace}/{name} is not {what} after {timeout:.0f} s: {json.dumps(status)[:3000]}"
+        )
+
+    def wait_phase(self, namespace: str, *phases: str, **more: Any) -> Raw:
+        """Watch until the handoff is in one of these phases."""
+        return self.wait(
+            namespace, lambda s: s.get("phase") in phases, what=" or ".join(phases), **more
+        )
+
+    def traffic(self, host: str = HOST, rate: float = 60, **more: Any) -> Traffic:
+        """A client of the gateway; not started yet."""
+        return Traffic(
+            Plan(
+                url=f"http://{self.gateway}",
+                host=host,
+                rate=rate,
+                bodies=read_bodies(self.models / "traffic.jsonl"),
+                **more,
+            )
+        )
+
+    def operator_pods(self) -> list[Raw]:
+        """The operator's pods."""
+        found = self.cluster.get("pods", f"--namespace={SYSTEM}")
+        return list(found["items"])
+
+
+QUICK: Raw = {
+    # Looks of two seconds: the same rules as in production, at the pace of a demo.
+    "rollout": {
+        "route": {"gateway": {"name": GATEWAY[1], "namespace": GATEWAY[0]}},
+        "warmup": {"requests": 20, "maxDuration": "60s", "discard": "2s"},
+        "steps": [{"weight": 10, "minDuration": "20s"}, {"weight": 50, "minDuration": "20s"}],
+        "decision": {"minLooks": 8},
+        "scaleDownDelay": "20s",
+    },
+    "monitoring": {"interval": "2s"},
+}
+
+
+def policy() -> Raw:
+    """What the platform allows here: plain HTTP for artifacts, one metric source."""
+    return {
+        "apiVersion": "modelhandoff.dev/v1alpha1",
+        "kind": "HandoffPolicy",
+        "metadata": {"name": "default"},
+        "spec": {
+            "metricSources": [{"name": "default", "url": PROMETHEUS}],
+            "allowHttp": True,
+        },
+    }
+
+
+def train(progress: Progress = SILENT) -> Path:
+    """The example's five models, trained once per checkout."""
+    folder = ROOT / ".work" / "models"
+    with progress.phase("Train the example models"):
+        subprocess.run(
+            [sys.executable, str(ROOT / "examples" / "fraud" / "train.py"), "--out", str(folder)],
+            check=True,
+            capture_output=True,
+        )
+    return folder
+
+
+def artifact_server(models: Path, image: str) -> list[Raw]:
+    """Python's own web server over the trained models, in a namespace of its own."""
+    labels = {"app": "web"}
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ARTIFACTS}},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": ARTIFACTS},
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {
+                        "automountServiceAccountToken": False,
+                        "containers": [
+                            {
+                                "name": "web",
+                                "image": image,
+                                "command": ["python", "-m", "http.server", "8080"],
+                                "workingDir": "/models",
+                                "ports": [{"containerPort": 8080}],
+                                "readinessProbe": {"httpGet": {"path": "/", "port": 8080}},
+                                "volumeMounts": [
+                                    {"name": "models", "mountPath": "/models", "readOnly": True}
+                                ],
+                            }
+                        ],
+                        "volumes": [{"name": "models", "hostPath": {"path": str(models)}}],
+                    },
+                },
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web", "namespace": ARTIFACTS},
+            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]},
+        },
+    ]
+
+
+def reference(image: str) -> Raw:
+    """``repository@sha256:...`` as the chart's values take it."""
+    repository, digest = image.split("@")
+    return {"repository": repository, "digest": digest}
+
+
+def merged(base: Raw, changes: Mapping[str, Any]) -> Raw:
+    """``base`` with ``changes`` on top, objects field by field, everything else as a whole."""
+    found = copy.deepcopy(base)
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(found.get(key), dict):
+            found[key] = merged(found[key], value)
+        elif value is ...:
+            found.pop(key, None)
+        else:
+            found[key] = copy.deepcopy(value)
+    return found
