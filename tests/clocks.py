@@ -50,6 +50,11 @@ class ManualClock:
         for _ in range(SETTLE):
             await asyncio.sleep(0)
 
+    @property
+    def sleepers(self) -> int:
+        """How many wait for a moment that has not come yet."""
+        return sum(until > self._seconds for until in self._waiting.values())
+
     def _ring(self) -> None:
         for alarm, until in self._waiting.items():
             if until <= self._seconds:

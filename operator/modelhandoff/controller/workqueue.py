@@ -55,8 +55,11 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._ready = asyncio.Event()
         self._timers_changed = asyncio.Event()
+        self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._empty_handed = asyncio.Event()
+        self._empty_handed.set()
 
     # What people and metrics ask
 
@@ -94,6 +97,10 @@ class WorkQueue(Generic[K]):
         """Return when nothing waits and nothing is in hand."""
         await self._idle.wait()
 
+    async def wait_empty_handed(self) -> None:
+        """Return when no worker has anything in hand."""
+        await self._empty_handed.wait()
+
     # Adding
 
     def add(self, key: K, *, urgent: bool = False) -> None:
@@ -127,10 +134,10 @@ class WorkQueue(Generic[K]):
         heapq.heappush(self._timers, (due, self._sequence, key))
         self._timers_changed.set()
 
-    def retry(self, key: K) -> float:
+    def retry(self, key: K, at_least: float = 0.0) -> float:
         """Queue a key that failed, later each time; returns the wait in seconds."""
         self._failures[key] = self._failures.get(key, 0) + 1
-        seconds = self._backoff.seconds(self._failures[key], self._rng)
+        seconds = max(at_least, self._backoff.seconds(self._failures[key], self._rng))
         self.add_after(key, seconds)
         return seconds
 
@@ -143,21 +150,28 @@ class WorkQueue(Generic[K]):
     @contextlib.asynccontextmanager
     async def take(self) -> AsyncIterator[K]:
         """The next key, held by the caller for as long as the block runs."""
-        while not self._since:
+        while not self._since or self._closed:
             self._ready.clear()
             await self._ready.wait()
         key = (self._urgent or self._ordinary).popleft()
         del self._since[key]
         self._working.add(key)
+        self._empty_handed.clear()
         try:
             yield key
         finally:
             self._working.discard(key)
+            if not self._working:
+                self._empty_handed.set()
             again = self._again.pop(key, None)
             if again is not None:
                 self.add(key, urgent=again)
             elif not self._since and not self._working:
                 self._idle.set()
+
+    def close(self) -> None:
+        """Hand out nothing more; what is in hand may end."""
+        self._closed = True
 
     async def run(self, workers: int, work: Callable[[K], Awaitable[None]]) -> None:
         """Work for ever with so many workers; ``work`` must not raise.

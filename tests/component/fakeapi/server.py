@@ -160,9 +160,7 @@ class Server:
 
     # -- watching ----------------------------------------------------------------------------
 
-    async def _watch(
-        self, request: web.Request, kind: Kind, namespace: str
-    ) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, kind: Kind, namespace: str) -> web.StreamResponse:
         response = web.StreamResponse()
         response.content_type = "application/json"
         response.enable_chunked_encoding()
@@ -240,9 +238,7 @@ async def _either(first: asyncio.Event, second: asyncio.Event, seconds: float) -
     """Wait for one of two events; False when neither came in time."""
     tasks = [asyncio.ensure_future(event.wait()) for event in (first, second)]
     try:
-        done, _ = await asyncio.wait(
-            tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-        )
+        done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         return bool(done)
     finally:
         for task in tasks:

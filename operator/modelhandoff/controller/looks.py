@@ -1,0 +1,150 @@
+"""From a snapshot to what the metrics say now: one question to the metrics room, one judgement."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from modelhandoff.api.vocabulary import Reason
+from modelhandoff.controller.telemetry import Telemetry
+from modelhandoff.metrics.collector import (
+    Answer,
+    Arms,
+    Closed,
+    Collector,
+    CollectRequest,
+    Exclusion,
+    NotYet,
+    Segment,
+    Unknown,
+)
+from modelhandoff.metrics.cursor import Cursor, CursorError
+from modelhandoff.metrics.trouble import Trouble
+from modelhandoff.rollout.actions import Collected
+from modelhandoff.rollout.context import Context
+from modelhandoff.rollout.judging import judge_again, judge_intervals, measurement
+from modelhandoff.rollout.measure import Measurement
+from modelhandoff.rollout.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+SOONEST = 0.5
+"""Seconds: a look that is due is never asked for more often than this."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    attempt: str
+    cursor: str
+    answer: Answer
+
+
+class Looks:
+    """What every pass asks of the metrics; stateless but for the collector's own caches."""
+
+    def __init__(self, collector: Collector, lag: float, telemetry: Telemetry) -> None:
+        self._collector = collector
+        self._lag = lag
+        self._telemetry = telemetry
+
+    def of_pass(self) -> Pass:
+        """A new pass: the metrics are asked at most once until its answer has been stored."""
+        return Pass(self._collector, self._lag, self._telemetry)
+
+
+class Pass:
+    """One pass's looks. Writes within the pass change the snapshot, so it is asked repeatedly."""
+
+    def __init__(self, collector: Collector, lag: float, telemetry: Telemetry) -> None:
+        self._collector = collector
+        self._lag = lag
+        self._telemetry = telemetry
+        self._asked: _Asked | None = None
+
+    async def collect(self, snapshot: Snapshot) -> Collected | None:
+        """What the metrics say of this snapshot; ``None`` when there is nothing to measure."""
+        ctx = Context(snapshot)
+        wanted = measurement(ctx)
+        if wanted is None or ctx.attempt is None:
+            return None
+        now = snapshot.now.timestamp()
+        answer = await self._ask(ctx, wanted, now)
+        match answer:
+            case Closed():
+                return judge_intervals(
+                    ctx.spec,
+                    ctx.state,
+                    answer.intervals,
+                    answer.cursor.to_json(),
+                    snapshot.now,
+                    next_due=self._next(wanted, now),
+                    warnings=answer.warnings,
+                )
+            case NotYet():
+                due = max(SOONEST, answer.until - now)
+                return judge_again(ctx.spec, ctx.state, snapshot.now, due) or Collected(
+                    next_due=due
+                )
+            case Unknown():
+                return Collected(
+                    unknown_reason=str(answer.reason),
+                    unknown_message=answer.message,
+                    next_due=max(SOONEST, answer.retry_at - now),
+                )
+
+    async def _ask(self, ctx: Context, wanted: Measurement, now: float) -> Answer:
+        assert ctx.attempt is not None
+        asked, stored = self._asked, ctx.state.cursor
+        if asked is not None and (asked.attempt, asked.cursor) == (ctx.attempt.name, stored):
+            return asked.answer
+        try:
+            cursor = Cursor.from_json(stored) if stored else None
+        except CursorError as error:
+            return _damaged(error, now + wanted.interval)
+        with self._telemetry.look_seconds.time():
+            answer = await self._collector.collect(_request(ctx, wanted, self._lag), cursor, now)
+        self._telemetry.looks.labels(_word(answer)).inc()
+        self._asked = _Asked(ctx.attempt.name, stored, answer)
+        return answer
+
+    def _next(self, wanted: Measurement, now: float) -> float:
+        """Seconds until the running interval can be closed."""
+        open_since = math.floor((now - self._lag) / wanted.interval) * wanted.interval
+        return max(SOONEST, open_since + wanted.interval + self._lag - now)
+
+
+def _request(ctx: Context, wanted: Measurement, lag: float) -> CollectRequest:
+    handoff = ctx.handoff
+    return CollectRequest(
+        key=f"{handoff.namespace}/{handoff.name}",
+        source=wanted.source,
+        namespace=handoff.namespace,
+        arms=Arms(wanted.candidate, wanted.baseline),
+        metrics=ctx.spec.monitoring.metrics,
+        interval=wanted.interval,
+        lag=lag,
+        schedule=tuple(Segment(s.start, s.step, s.weight) for s in wanted.stages),
+        exclusions=tuple(Exclusion(e.start, e.end, e.why) for e in wanted.exclusions),
+        begin=wanted.begin,
+    )
+
+
+def _word(answer: Answer) -> str:
+    match answer:
+        case Closed():
+            return "Closed"
+        case NotYet():
+            return "NotYet"
+        case Unknown():
+            return str(answer.reason)
+
+
+def _damaged(error: CursorError, retry_at: float) -> Unknown:
+    # Evidence that cannot be continued holds the weight; it never lifts it.
+    return Unknown(Reason.METRICS_INVALID, str(error), Trouble.MISCONFIGURED, retry_at)
+
+
+Look = Callable[[], Pass]
+"""Starts the looks of one pass."""

@@ -1,0 +1,285 @@
+"""Played controllers: Deployments get pods, routes get a gateway's answer, Jobs run.
+
+They see the same objects as the real ones and write the same status fields; how an object fares
+is decided by name beforehand (``Actors.fate``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC
+from enum import Enum
+from typing import Any
+
+from modelhandoff.cluster.pods import FETCH, SERVER
+from tests.component.fakeapi.kinds import BY_PLURAL, Kind
+from tests.component.fakeapi.objects import Change, Object, Objects
+
+POD = BY_PLURAL["", "pods"]
+SERVICE = BY_PLURAL["", "services"]
+DEPLOYMENT = BY_PLURAL["apps", "deployments"]
+JOB = BY_PLURAL["batch", "jobs"]
+ROUTE = BY_PLURAL["gateway.networking.k8s.io", "httproutes"]
+GATEWAY_CONTROLLER = "played.example/gateway"
+NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+
+
+class Fate(Enum):
+    """How the pods of a Deployment, or a Job, fare."""
+
+    READY = "ready"
+    UNSCHEDULABLE = "no node has room"
+    NO_IMAGE = "the image cannot be pulled"
+    STARTING = "starts, but is not ready yet"
+    CRASHED = "was ready, crashed and is down"
+    FAILED = "a Job that fails"
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """What to do about a kind's changes."""
+
+    kind: Kind
+    act: Callable[[Object], None]
+
+
+class Actors:
+    """All played controllers of one API.
+
+    Attributes:
+        fate: what becomes of a Deployment or Job, by the beginning of its name.
+        gateway: whether the gateway answers at all.
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self.fate: dict[str, Fate] = {}
+        self.gateway = True
+        self._pending = 0
+        self._acts = {
+            DEPLOYMENT: self._deployment,
+            ROUTE: self._route,
+            JOB: self._job,
+        }
+        objects.listeners.append(self._seen)
+
+    @property
+    def idle(self) -> bool:
+        return self._pending == 0
+
+    def decide(self, name: str, fate: Fate) -> None:
+        """From now on this is how a Deployment or Job of this name fares, existing ones too."""
+        self.fate[name] = fate
+        self.again()
+
+    def again(self) -> None:
+        """Look at everything once more, after a change of fate or of the gateway."""
+        for kind, act in self._acts.items():
+            for obj in self._objects.list(kind):
+                act(obj)
+
+    def _seen(self, change: Change) -> None:
+        act = self._acts.get(change.kind)
+        if change.kind == POD and change.type == "DELETED":
+            act = self._pod_gone
+        elif act is None or change.type == "DELETED":
+            return
+        self._pending += 1
+        asyncio.get_running_loop().call_soon(self._later, act, change.after)
+
+    def _later(self, act: Callable[[Object], None], obj: Object) -> None:
+        self._pending -= 1
+        act(obj)
+
+    def _of(self, name: str) -> Fate:
+        longest = max((p for p in self.fate if name.startswith(p)), key=len, default=None)
+        return Fate.READY if longest is None else self.fate[longest]
+
+    # Deployments
+
+    def _pod_gone(self, pod: Object) -> None:
+        for owner in pod["metadata"].get("ownerReferences") or ():
+            found = self._objects.find(DEPLOYMENT, pod["metadata"]["namespace"], owner["name"])
+            if found is not None:
+                self._deployment(found)
+
+    def _deployment(self, obj: Object) -> None:
+        meta = obj["metadata"]
+        found = self._objects.find(DEPLOYMENT, meta["namespace"], meta["name"])
+        if found is None or found["metadata"]["uid"] != meta["uid"]:
+            return
+        wanted = found["spec"].get("replicas", 1)
+        pods = [
+            pod
+            for pod in self._objects.list(POD, meta["namespace"])
+            if any(o["uid"] == meta["uid"] for o in pod["metadata"].get("ownerReferences") or ())
+        ]
+        for pod in pods[wanted:]:
+            self._objects.delete(POD, meta["namespace"], pod["metadata"]["name"], actor="played")
+        for number in range(len(pods), wanted):
+            self._objects.create(POD, meta["namespace"], _pod(found, number), "played")
+        fate = self._of(meta["name"])
+        for pod in self._objects.list(POD, meta["namespace"]):
+            if any(o["uid"] == meta["uid"] for o in pod["metadata"].get("ownerReferences") or ()):
+                self._status(POD, pod, _pod_status(self._now(), pod, fate))
+        ready = wanted if fate is Fate.READY else 0
+        self._status(
+            DEPLOYMENT,
+            found,
+            {
+                "observedGeneration": found["metadata"]["generation"],
+                "replicas": wanted,
+                "updatedReplicas": wanted,
+                "readyReplicas": ready,
+                "availableReplicas": ready,
+                "conditions": [
+                    {"type": "Available", "status": "True" if ready >= wanted else "False"}
+                ],
+            },
+        )
+
+    # Routes
+
+    def _route(self, obj: Object) -> None:
+        meta = obj["metadata"]
+        found = self._objects.find(ROUTE, meta["namespace"], meta["name"])
+        if found is None or not self.gateway:
+            return
+        names = [
+            backend["name"]
+            for rule in found["spec"].get("rules") or ()
+            for backend in rule.get("backendRefs") or ()
+        ]
+        missing = [n for n in names if self._objects.find(SERVICE, meta["namespace"], n) is None]
+        resolved = {
+            "type": "ResolvedRefs",
+            "status": "False" if missing else "True",
+            "reason": "BackendNotFound" if missing else "ResolvedRefs",
+            "message": f"Service {missing[0]} not found" if missing else "",
+        }
+        accepted = {"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""}
+        generation = found["metadata"]["generation"]
+        parents = [
+            {
+                "parentRef": parent,
+                "controllerName": GATEWAY_CONTROLLER,
+                "conditions": [
+                    {**c, "observedGeneration": generation, "lastTransitionTime": self._now()}
+                    for c in (accepted, resolved)
+                ],
+            }
+            for parent in found["spec"].get("parentRefs") or ()
+        ]
+        before = (found.get("status") or {}).get("parents") or []
+        if _without_times(before) != _without_times(parents):
+            self._status(ROUTE, found, {"parents": parents})
+
+    # Jobs
+
+    def _job(self, obj: Object) -> None:
+        meta = obj["metadata"]
+        found = self._objects.find(JOB, meta["namespace"], meta["name"])
+        if found is None:
+            return
+        fate = self._of(meta["name"])
+        if fate is Fate.READY:
+            status = {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]}
+        elif fate is Fate.FAILED:
+            message = "BackoffLimitExceeded: Job has reached the specified backoff limit"
+            failed = {"type": "Failed", "status": "True", "message": message}
+            status = {"failed": 1, "conditions": [failed]}
+        else:
+            status = {"active": 1}
+        started = (found.get("status") or {}).get("startTime") or self._now()
+        self._status(JOB, found, {**status, "startTime": started})
+
+    def _status(self, kind: Kind, obj: Object, status: Object) -> None:
+        meta = obj["metadata"]
+        self._objects.patch(
+            kind,
+            meta.get("namespace", ""),
+            meta["name"],
+            [{"op": "add", "path": "/status", "value": status}],
+            "application/json-patch+json",
+            "status",
+            "played",
+        )
+
+    def _now(self) -> str:
+        return self._objects.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _without_times(parents: list[Any]) -> list[Any]:
+    return [
+        {
+            **parent,
+            "conditions": [
+                {k: v for k, v in c.items() if k != "lastTransitionTime"}
+                for c in parent["conditions"]
+            ],
+        }
+        for parent in parents
+    ]
+
+
+def _pod(deployment: Object, number: int) -> Object:
+    meta = deployment["metadata"]
+    return {
+        "metadata": {
+            "generateName": f"{meta['name']}-{number}",
+            "labels": dict(deployment["spec"]["template"]["metadata"].get("labels") or {}),
+            "ownerReferences": [
+                {
+                    "apiVersion": "apps/v1",
+                    "kind": "Deployment",
+                    "name": meta["name"],
+                    "uid": meta["uid"],
+                    "controller": True,
+                }
+            ],
+        },
+        "spec": {**deployment["spec"]["template"].get("spec", {}), "nodeName": "node-1"},
+    }
+
+
+def _pod_status(now: str, pod: Object, fate: Fate) -> Object:
+    before = pod.get("status") or {}
+    server: Object = {"name": SERVER, "ready": fate is Fate.READY, "restartCount": 0}
+    old = {c["name"]: c for c in before.get("containerStatuses") or ()}.get(SERVER, {})
+    server["restartCount"] = old.get("restartCount", 0)
+    if fate is Fate.UNSCHEDULABLE:
+        unscheduled = _condition(before, now, "PodScheduled", "False", "Unschedulable", NO_GPU)
+        return {"phase": "Pending", "conditions": [unscheduled]}
+    scheduled = _condition(before, now, "PodScheduled", "True")
+    ready = _condition(before, now, "Ready", "True" if fate is Fate.READY else "False")
+    status: Object = {"phase": "Running", "conditions": [scheduled, ready]}
+    if fate is Fate.NO_IMAGE:
+        waiting = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
+        return {
+            "phase": "Pending",
+            "conditions": [scheduled, ready],
+            "initContainerStatuses": [{"name": FETCH, "state": {"waiting": waiting}}],
+        }
+    status["initContainerStatuses"] = [
+        {"name": FETCH, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
+    ]
+    if fate is Fate.CRASHED:
+        ended = {"terminated": {"exitCode": 139, "reason": "Error", "message": "segfault"}}
+        server |= {"state": ended, "lastState": ended, "restartCount": server["restartCount"] or 1}
+    status["containerStatuses"] = [server]
+    return status
+
+
+def _condition(
+    before: Object, now: str, kind: str, value: str, reason: str = "", message: str = ""
+) -> Object:
+    old = {c["type"]: c for c in before.get("conditions") or ()}.get(kind)
+    same = old is not None and old["status"] == value
+    return {
+        "type": kind,
+        "status": value,
+        "lastTransitionTime": old["lastTransitionTime"] if same and old else now,
+        **({"reason": reason, "message": message} if reason else {}),
+    }

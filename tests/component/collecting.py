@@ -1,0 +1,104 @@
+"""A metric source that plays a script: traffic as told, closed on the same grid as the real one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from modelhandoff.analysis.intervals import Histogram, Interval, Measurement, Rate
+from modelhandoff.api.monitoring import MetricType
+from modelhandoff.metrics.collector import (
+    Answer,
+    Closed,
+    CollectRequest,
+    NotYet,
+    Unknown,
+)
+from modelhandoff.metrics.cursor import Cursor
+from modelhandoff.metrics.grid import Grid
+from modelhandoff.metrics.schedule import placed
+from modelhandoff.metrics.trouble import Trouble
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """One arm: shares of its requests that fail, and that take longer than the budget."""
+
+    errors: float = 0.002
+    slow: float = 0.01
+
+
+HEALTHY = Behaviour()
+BROKEN = Behaviour(errors=0.5)
+
+
+class ScriptedCollector:
+    """Deterministic counters.
+
+    Attributes:
+        per_second: requests of both arms together.
+        candidate, baseline: how they behave from now on.
+        trouble: set to answer "not known" instead.
+        asked: how often it was really asked (answers that are not due yet excluded).
+        closed: every interval handed out, by candidate.
+    """
+
+    def __init__(self) -> None:
+        self.per_second = 100.0
+        self.candidate = HEALTHY
+        self.baseline = HEALTHY
+        self.trouble: Trouble | None = None
+        self.asked = 0
+        self.closed: list[tuple[str, int]] = []
+
+    async def collect(self, request: CollectRequest, cursor: Cursor | None, now: float) -> Answer:
+        grid = Grid(request.interval)
+        first = cursor.first if cursor else grid.first(request.begin)
+        done = cursor.closed if cursor else first - 1
+        ready = grid.ready(now, request.lag)
+        if ready <= done:
+            return NotYet(grid.end(done + 1) / 1000 + request.lag)
+        self.asked += 1
+        if self.trouble is not None:
+            reason = self.trouble.reason
+            return Unknown(reason, f"scripted {self.trouble}", self.trouble, now + request.interval)
+        intervals = tuple(self._interval(request, grid, i) for i in range(done + 1, ready + 1))
+        self.closed += [(request.arms.candidate, one.index) for one in intervals]
+        return Closed(intervals, Cursor(request.interval, first, ready))
+
+    def _interval(self, request: CollectRequest, grid: Grid, index: int) -> Interval:
+        start, end = grid.start(index) / 1000, grid.end(index) / 1000
+        step, weight, excluded = placed(start, end, request.schedule, request.exclusions)
+        total = self.per_second * (end - start)
+        mine = float(round(total * weight / 100))
+        theirs = total - mine
+        metrics: dict[str, Measurement] = {}
+        for metric in request.metrics:
+            if metric.type is MetricType.ERROR_RATE:
+                metrics[metric.name] = Rate(
+                    (float(round(mine * self.candidate.errors)), mine),
+                    (float(round(theirs * self.baseline.errors)), theirs),
+                )
+            elif metric.type is MetricType.LATENCY:
+                assert metric.budget is not None
+                budget = metric.budget.total_seconds()
+                metrics[metric.name] = Histogram(
+                    (budget / 2, budget, budget * 4, math.inf),
+                    _tail(mine, self.candidate.slow),
+                    _tail(theirs, self.baseline.slow),
+                )
+        return Interval(
+            index=index,
+            start=start,
+            end=end,
+            step=step,
+            weight=weight,
+            requests=(mine, theirs),
+            metrics=metrics,
+            excluded=excluded,
+        )
+
+
+def _tail(requests: float, slow: float) -> tuple[float, float, float, float]:
+    late = float(round(requests * slow))
+    return (float(round((requests - late) / 2)), requests - late, requests, requests)

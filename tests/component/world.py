@@ -1,0 +1,346 @@
+"""A small world for one operator: an API, played controllers, scripted metrics, time on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kubernetes.aio.client.configuration import Configuration
+
+from modelhandoff.api import names
+from modelhandoff.cluster.kinds import WATCHED
+from modelhandoff.controller.process import Chances, Process
+from modelhandoff.controller.reconcile import Decide
+from modelhandoff.controller.settings import Settings
+from tests.clocks import ManualClock
+from tests.component.actors import Actors
+from tests.component.collecting import ScriptedCollector
+from tests.component.fakeapi.kinds import BY_PLURAL
+from tests.component.fakeapi.objects import MERGE, Change, Object, Write
+from tests.component.fakeapi.server import Server
+
+NAMESPACE = "payments"
+USER_AGENT = "modelhandoff/"
+SETTLE_SECONDS = 20.0
+"""Real seconds; reached only when something hangs."""
+
+HANDOFF = BY_PLURAL[names.GROUP, names.HANDOFFS]
+ATTEMPT = BY_PLURAL[names.GROUP, names.ATTEMPTS]
+ROUTE = BY_PLURAL["gateway.networking.k8s.io", "httproutes"]
+DEPLOYMENT = BY_PLURAL["apps", "deployments"]
+SERVICE = BY_PLURAL["", "services"]
+POD = BY_PLURAL["", "pods"]
+EVENT = BY_PLURAL["", "events"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of one committed version of a route."""
+
+    version: int
+    backends: dict[str, int]
+    intent: str
+
+
+class World:
+    """Everything around one operator.
+
+    Attributes:
+        weights: every version of every route that was ever committed, by route name.
+    """
+
+    def __init__(self, server: Server, decide: Decide | None = None) -> None:
+        self.clock = ManualClock()
+        self.server = server
+        self.objects = server.objects
+        self.objects.now = self.clock.now
+        self.actors = Actors(self.objects)
+        self.collector = ScriptedCollector()
+        self.decide = decide
+        self.process: Process | None = None
+        self.weights: dict[str, list[Weights]] = {}
+        self.exit_codes: list[int] = []
+        self._running: asyncio.Task[int] | None = None
+        self._stop = asyncio.Event()
+        self.objects.listeners.append(self._record)
+
+    # The operator
+
+    async def start(self) -> Process:
+        """Start an operator and wait until it has looked at everything once."""
+        self._stop = asyncio.Event()
+        settings = Settings(
+            lease_namespace="ops",
+            identity="modelhandoff-0",
+            listen_host="127.0.0.1",
+            listen_port=0,
+            workers=8,
+            scrape_interval=5,
+            request_timeout=5,
+        )
+        configuration = Configuration()
+        configuration.host = self.server.url
+        self.process = Process(
+            settings,
+            configuration,
+            lambda _: self.collector,
+            Chances(
+                clock=self.clock,
+                rng=random.Random(11),
+                decide=self.decide,
+                on_watching=_own_signals,
+            ),
+        )
+        self._running = asyncio.create_task(self.process.run(self._stop))
+        await self.settle()
+        return self.process
+
+    async def stop(self) -> None:
+        """SIGTERM."""
+        self._stop.set()
+        await self._gone()
+
+    async def kill(self) -> None:
+        """SIGKILL: from now on this process sends nothing more."""
+        assert self.process is not None
+        self.process.fence.close("killed")
+        if self._running is not None:
+            self._running.cancel()
+        await self._gone()
+
+    async def restart(self) -> Process:
+        """SIGKILL and a new process in the same pod."""
+        await self.kill()
+        return await self.start()
+
+    async def _gone(self) -> None:
+        if self._running is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                self.exit_codes.append(await self._running)
+        self.process = self._running = None
+
+    # Time
+
+    async def settle(self) -> None:
+        """Wait until nobody has anything to do at this moment."""
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                calm = 0
+                while calm < 3:
+                    await asyncio.sleep(0.001)
+                    calm = calm + 1 if self._calm() else 0
+                    self._alive()
+        except TimeoutError:
+            raise AssertionError(f"no rest: {self._restless()}") from None
+
+    async def run_until(self, condition: Callable[[], object], most: float = 48 * 3600) -> None:
+        """Let time pass, deadline by deadline, until the condition holds."""
+        end = self.clock.monotonic() + most
+        await self.settle()
+        while not condition():
+            assert self.process is not None
+            due = self.process.queue.next_due
+            assert due is not None and due <= end, f"did not happen in {most:g} s: {self.story()}"
+            self.clock.move(due - self.clock.monotonic())
+            await self.settle()
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let so much time pass, deadline by deadline."""
+        end = self.clock.monotonic() + seconds
+        await self.settle()
+        while self.clock.monotonic() < end:
+            due = self.process.queue.next_due if self.process is not None else None
+            until = end if due is None else min(due, end)
+            self.clock.move(max(0.001, until - self.clock.monotonic()))
+            await self.settle()
+
+    def _alive(self) -> None:
+        if self._running is not None and self._running.done() and not self._stop.is_set():
+            self._running.result()
+            raise AssertionError("the operator ended by itself")
+
+    def _calm(self) -> bool:
+        return not self._restless()
+
+    def _restless(self) -> str:
+        if not self.actors.idle:
+            return "the played controllers are at work"
+        process = self.process
+        if process is None:
+            return ""
+        if process.health.not_ready():
+            return f"the operator is not ready: {process.health.not_ready()}"
+        if not self.server.delivered:
+            return "watch events are on their way"
+        if not process.queue.idle:
+            return f"{process.queue.depth} wait, {process.queue.working} are in hand"
+        return self._behind(process)
+
+    def _behind(self, process: Process) -> str:
+        """What the operator's cache has not heard of yet."""
+        for kind in WATCHED:
+            fake = BY_PLURAL[kind.group, kind.plural]
+            there = {
+                (o["metadata"].get("namespace", ""), o["metadata"]["name"]): o
+                for o in self.objects.list(fake)
+                if not kind.selector or kind.selector in (o["metadata"].get("labels") or {})
+            }
+            known = {
+                (o["metadata"].get("namespace", ""), o["metadata"]["name"]): o
+                for o in process.store.all(kind)
+            }
+            for key in there.keys() | known.keys():
+                mine, theirs = known.get(key), there.get(key)
+                if mine is None or theirs is None:
+                    return f"the cache has not heard of {kind.plural} {key}"
+                version = theirs["metadata"]["resourceVersion"]
+                if mine["metadata"]["resourceVersion"] != version:
+                    return f"the cache has an old {kind.plural} {key}"
+        return ""
+
+    # What people do
+
+    async def apply(self, manifest: Object) -> Object:
+        """``kubectl apply`` of a handoff."""
+        meta = manifest["metadata"]
+        if self.objects.find(HANDOFF, meta["namespace"], meta["name"]) is None:
+            made = self.objects.create(HANDOFF, meta["namespace"], manifest, "person")
+        else:
+            operations = [{"op": "replace", "path": "/spec", "value": manifest["spec"]}]
+            made = self.objects.patch(
+                HANDOFF,
+                meta["namespace"],
+                meta["name"],
+                operations,
+                "application/json-patch+json",
+                actor="person",
+            )
+        await self.settle()
+        return made
+
+    async def annotate(self, key: str, value: str | None, name: str = "fraud") -> None:
+        body = {"metadata": {"annotations": {key: value}}}
+        self.objects.patch(HANDOFF, NAMESPACE, name, body, MERGE, actor="person")
+        await self.settle()
+
+    async def delete(self, name: str = "fraud", policy: str = "Background") -> None:
+        options = {"propagationPolicy": policy}
+        self.objects.delete(HANDOFF, NAMESPACE, name, options, "person")
+        await self.settle()
+
+    # What is seen
+
+    def handoff(self, name: str = "fraud") -> Object:
+        return self.objects.get(HANDOFF, NAMESPACE, name)
+
+    def status(self, name: str = "fraud") -> Object:
+        found: Object = self.handoff(name).get("status") or {}
+        return found
+
+    def phase(self, name: str = "fraud") -> str:
+        return str(self.status(name).get("phase", ""))
+
+    def attempts(self, name: str = "fraud") -> list[Object]:
+        """By ordinal."""
+        found = [
+            a
+            for a in self.objects.list(ATTEMPT, NAMESPACE)
+            if (a["metadata"].get("labels") or {}).get(names.LABEL_HANDOFF) == name
+        ]
+        return sorted(found, key=lambda a: a["spec"]["ordinal"])
+
+    def attempt(self, name: str = "fraud") -> Object:
+        """The newest."""
+        return self.attempts(name)[-1]
+
+    def route(self, name: str = "fraud") -> dict[str, int]:
+        """Present weights by Service."""
+        found = self.objects.find(ROUTE, NAMESPACE, name)
+        return {} if found is None else _weights(found)
+
+    def share(self, revision_of: Object, name: str = "fraud") -> int:
+        """Weight of an attempt's revision on the route now."""
+        return self.route(name).get(names.workload_name(name, revision_of["spec"]["revision"]), 0)
+
+    def deployments(self) -> dict[str, Object]:
+        return {d["metadata"]["name"]: d for d in self.objects.list(DEPLOYMENT, NAMESPACE)}
+
+    def events(self) -> list[str]:
+        return [e["reason"] for e in self.objects.list(EVENT, NAMESPACE)]
+
+    def writes(self, since: int = 0) -> list[Write]:
+        """What the operator wrote after a version, the lease aside."""
+        return [
+            w
+            for w in self.objects.writes
+            if w.version > since and w.kind != "Lease" and w.actor.startswith(USER_AGENT)
+        ]
+
+    def requests(self, since: int = 0) -> list[Any]:
+        """What was asked of the API after the n-th request, the lease aside."""
+        return [r for r in self.server.faults.seen[since:] if r.plural != "leases"]
+
+    def condition(self, kind: str, name: str = "fraud") -> Object:
+        found = {c["type"]: c for c in self.status(name).get("conditions") or ()}
+        return found.get(kind, {})
+
+    def story(self, name: str = "fraud") -> str:
+        """What is going on, for a test that fails."""
+        if self.objects.find(HANDOFF, NAMESPACE, name) is None:
+            return "there is no handoff"
+        attempts = [
+            f"{a['metadata']['name']}: {(a.get('status') or {}).get('phase')}"
+            for a in self.attempts(name)
+        ]
+        status = self.status(name)
+        return (
+            f"{status.get('phase')} {self.route(name)} {attempts} at {self.clock.now()}: "
+            f"{status.get('message')}"
+        )
+
+    def _record(self, change: Change) -> None:
+        if change.kind == ROUTE and change.type != "DELETED":
+            annotations = change.after["metadata"].get("annotations") or {}
+            seen = Weights(
+                change.version,
+                _weights(change.after),
+                annotations.get(names.ANNOTATION_INTENT, ""),
+            )
+            history = self.weights.setdefault(change.after["metadata"]["name"], [])
+            last = history[-1] if history else None
+            if last is None or (last.backends, last.intent) != (seen.backends, seen.intent):
+                history.append(seen)
+
+
+def _weights(route: Object) -> dict[str, int]:
+    return {
+        backend["name"]: backend.get("weight", 1)
+        for rule in route["spec"].get("rules") or ()
+        for backend in rule.get("backendRefs") or ()
+    }
+
+
+def _own_signals() -> None:
+    # kopf takes the signals of the main thread; here they belong to pytest.
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)
+
+
+@contextlib.asynccontextmanager
+async def world(decide: Decide | None = None) -> AsyncIterator[World]:
+    """A world that is cleaned up whatever happens in it."""
+    server = Server()
+    await server.start()
+    made = World(server, decide)
+    try:
+        yield made
+    finally:
+        if made.process is not None:
+            await made.kill()
+        await server.stop()
