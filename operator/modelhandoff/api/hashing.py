@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import rfc8785
@@ -51,8 +52,7 @@ def canonical_json(value: Any, path: str = "") -> bytes:
     Raises:
         InvalidInputError: a number that is no exact JSON number, or no JSON value at all.
     """
-    _refuse_inexact(value, path)
-    return rfc8785.dumps(value)
+    return rfc8785.dumps(_exact(value, path))
 
 
 def _digest(value: Any, path: str) -> str:
@@ -70,27 +70,38 @@ def _without(value: Any, path: tuple[str, ...]) -> Any:
     return rest
 
 
-def _refuse_inexact(value: Any, path: str) -> None:
+def _exact(value: Any, path: str) -> Any:
+    """The value with every number as RFC 8785 sees it: a double, when it is a large integer."""
     if value is None or isinstance(value, str | bool):
-        return
+        return value
     if isinstance(value, int):
-        if abs(value) > MAX_SAFE_INTEGER:
-            raise InvalidInputError(
-                path,
-                "the number is too large to be kept exact in JSON",
-                value,
-                f"-{MAX_SAFE_INTEGER} to {MAX_SAFE_INTEGER}, or a string",
-            )
-    elif isinstance(value, float):
+        return value if abs(value) <= MAX_SAFE_INTEGER else _as_double(value, path)
+    if isinstance(value, float):
         if not math.isfinite(value):
             raise InvalidInputError(path, "not a number", value, "a finite number")
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
+        return value
+    if isinstance(value, Mapping):
+        for key in value:
             if not isinstance(key, str):
                 raise InvalidInputError(path, "the key is not text", key, "a string as key")
-            _refuse_inexact(item, f"{path}.{key}")
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            _refuse_inexact(item, f"{path}[{index}]")
-    else:
-        raise InvalidInputError(path, "not a JSON value", value, "text, numbers, lists, objects")
+        return {key: _exact(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_exact(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    raise InvalidInputError(path, "not a JSON value", value, "text, numbers, lists, objects")
+
+
+def _as_double(value: int, path: str) -> float:
+    # The API server writes a double such as 1e18 out as an integer, so an integer that names
+    # one double unmistakably is that double, however it was spelled.
+    try:
+        double = float(value)
+    except OverflowError:
+        double = math.inf
+    if double == value or (math.isfinite(double) and Decimal(repr(double)) == value):
+        return double
+    raise InvalidInputError(
+        path,
+        "the number is too large to be kept exact in JSON",
+        value,
+        f"-{MAX_SAFE_INTEGER} to {MAX_SAFE_INTEGER}, or a string",
+    )
