@@ -36,7 +36,7 @@ def delete(ctx: Context) -> Move:
                 reason=Reason.DELETED,
                 sentence="Deleted before anything was stable; removing the route.",
             )
-        elif dict(route.backends) != {ctx.service_of(keeper): 100}:
+        if dict(route.backends) != {ctx.service_of(keeper): 100}:
             return Move(
                 ApplyRoute(
                     route.resource_version,
