@@ -10,8 +10,6 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-import numpy as np
-
 from modelhandoff.analysis import (
     Bins,
     CountPlan,
@@ -28,9 +26,9 @@ from modelhandoff.analysis import (
     RatePlan,
     Role,
     judge,
-    merge_bins,
     observe,
 )
+from modelhandoff.analysis.drift import merge_bins
 from modelhandoff.analysis.evidence import Evidence
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.monitoring import Metric, MetricType
@@ -38,6 +36,9 @@ from modelhandoff.rollout.actions import Collected
 from modelhandoff.rollout.attempt import AttemptState
 from modelhandoff.rollout.context import KIND_ROLLOUT, Context
 from modelhandoff.rollout.measure import Measurement
+
+PATIENCE = 5
+"""Looks that may pass before a drift metric without counts is judged as missing."""
 
 Groups = Mapping[str, Sequence[int]]
 """Per drift metric: raw bin -> judged bin, fixed at the attempt's first interval."""
@@ -151,14 +152,13 @@ def plan_of(spec: ModelHandoffSpec, bins: Groups) -> Plan:
     """The engine's plan for a spec; ``bins`` has an entry for every drift metric."""
     rollout = spec.rollout
     interval = spec.monitoring.interval.total_seconds()
-    planned = sum(step.min_duration.total_seconds() for step in rollout.steps)
     decision = rollout.decision
     return Plan(
         metrics=tuple(_metric(metric, spec, bins) for metric in spec.monitoring.metrics),
         harm_level=decision.harm_level,
         safe_level=decision.safe_level,
         min_looks=decision.min_looks,
-        planned_looks=max(30, decision.min_looks, round(planned / interval)),
+        planned_looks=_planned_looks(spec),
         interval_seconds=interval,
         steps=tuple(step.weight for step in rollout.steps),
         no_data_seconds=rollout.on_metrics_unknown.hold_for.total_seconds(),
@@ -218,7 +218,8 @@ def _bins(
 ) -> dict[str, list[int]] | None:
     """The judged bins of every drift metric, or ``None`` while they cannot be fixed yet.
 
-    Merged from the baseline's counts alone, so that the choice never looks at the candidate.
+    Merged from the baseline's counts alone, so that the choice never looks at the candidate. A
+    metric that shows no counts in the first looks is judged as missing: the others must not wait.
     """
     drifts = [m.name for m in spec.monitoring.metrics if m.type is MetricType.DRIFT]
     if not drifts:
@@ -226,13 +227,34 @@ def _bins(
     if state.bins:
         known: dict[str, list[int]] = json.loads(state.bins)
         return known
-    totals: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
+    totals: dict[str, list[float]] = {}
     for interval in intervals:
         for name in drifts:
             found = interval.metrics.get(name)
             if isinstance(found, Bins) and found.baseline is not None:
-                counts = np.asarray(found.baseline, dtype=np.float64)
-                totals[name] = totals[name] + counts if name in totals else counts
-    if any(name not in totals or totals[name].sum() <= 0 for name in drifts):
+                before = totals.get(name) or [0.0] * len(found.baseline)
+                totals[name] = [a + b for a, b in zip(before, found.baseline, strict=False)]
+    missing = [name for name in drifts if not sum(totals.get(name, ()))]
+    last = intervals[-1].end if intervals else 0.0
+    waited = (last - state.stages[0].start) / spec.monitoring.interval.total_seconds()
+    if not intervals or (missing and waited < PATIENCE):
         return None
-    return {name: list(merge_bins(tuple(totals[name]))) for name in drifts}
+    expected = _expected(spec, intervals)
+    return {name: [0, 1] if name in missing else _merged(totals[name], expected) for name in drifts}
+
+
+def _expected(spec: ModelHandoffSpec, intervals: Sequence[Interval]) -> float:
+    """The candidate's observations at a quarter of the planned run, at the first step's share."""
+    seen = sum(i.requests[0] + (i.requests[1] or 0.0) for i in intervals) / len(intervals)
+    return seen * spec.rollout.steps[0].weight / 100 * _planned_looks(spec) / 4
+
+
+def _merged(counts: Sequence[float], expected: float) -> list[int]:
+    groups = list(merge_bins(counts, expected))
+    return groups if max(groups) else list(range(len(counts)))
+
+
+def _planned_looks(spec: ModelHandoffSpec) -> int:
+    planned = sum(step.min_duration.total_seconds() for step in spec.rollout.steps)
+    interval = spec.monitoring.interval.total_seconds()
+    return max(30, spec.rollout.decision.min_looks, round(planned / interval))
