@@ -75,7 +75,7 @@ class Store:
         """Take in an object as an answer of the API server, unless something newer is known.
 
         Never brings back a deleted object (by uid), and never replaces a newer
-        resourceVersion of the same uid by an older one.
+        resourceVersion by an older one.
         """
         meta = obj["metadata"]
         key = _key(obj)
@@ -242,13 +242,12 @@ def _key(obj: Mapping[str, Any]) -> ObjectKey:
 
 
 def _newer(offered: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
-    """Whether ``offered`` may replace ``known``: another uid, or a higher resourceVersion.
+    """Whether ``offered`` may replace ``known``: a higher resourceVersion.
 
-    Kubernetes documents resourceVersions of one resource type as comparable decimal integers
-    since 1.35, and etcd's revisions have always been; other spellings count as newer.
+    Kubernetes documents the versions of one resource type as comparable decimal integers since
+    1.35, and they always were. They compare across incarnations of one name, too: the older one
+    has the lower version. Where one is no number, anything that differs counts as newer.
     """
-    if offered.get("uid") != known.get("uid"):
-        return True
     new, old = str(offered.get("resourceVersion", "")), str(known.get("resourceVersion", ""))
     if new.isascii() and new.isdigit() and old.isascii() and old.isdigit():
         return int(new) > int(old)
