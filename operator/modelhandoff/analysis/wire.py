@@ -117,7 +117,7 @@ def encode(value: Any) -> Any:
 
 def decode(kind: type[_T], value: object, path: str = "") -> _T:
     """The dataclass ``kind`` from JSON; raises :class:`WireError` naming the path."""
-    spec = _fields(typing.cast(Any, kind))
+    spec = _fields(typing.cast("Any", kind))
     need = tuple(f.name for f, _ in spec if _required(f))
     rest = tuple(f.name for f, _ in spec if not _required(f))
     found = keys(value, path, need, rest)
