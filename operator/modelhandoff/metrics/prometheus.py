@@ -92,7 +92,7 @@ class PrometheusEndpoint(PrometheusConnect):
         form = {
             "query": query,
             "time": f"{at / 1000:.3f}",
-            "timeout": f"{max(source.timeout, 0.001):.3f}s",
+            "timeout": f"{max(round(source.timeout * 1000), 1)}ms",
             # One more than allowed, so that Prometheus stops early and the excess still shows.
             "limit": str(source.max_series + 1),
         }
