@@ -55,8 +55,7 @@ def install(
 ) -> None:
     """Install add-ons side by side and wait until all of them work; repeating it repairs.
 
-    The images must have been imported: give `images.build_all()` to `Cluster.start`, or call
-    `images.load(cluster)`.
+    Images that were built (`images.build_all`) and that the cluster lacks are imported first.
 
     Args:
         cluster: a running one.
@@ -70,6 +69,8 @@ def install(
     Raises:
         ClusterError: a part did not become ready; the message says which and what it says.
     """
+    with progress.phase("Import new images"):
+        images.load(cluster)
     with progress.phase("Install add-ons"), ThreadPoolExecutor(4) as pool:
         pending = []
         if "dns" in parts:

@@ -69,14 +69,14 @@ def prepare_chart(folder: Path, image: str) -> Path:
 
 
 def install_controller(cluster: Access, chart: Path) -> None:
-    """Install or upgrade the chart, and wait until the controller is ready."""
+    """Install or upgrade the chart. The controller is not awaited: the Gateway tells."""
     overrides = chart.parent / "overrides.json"
     overrides.write_text(json.dumps(OVERRIDES))
     helm = build.binaries("stack").helm
     done = subprocess.run(
         [
             *(helm, "upgrade", "--install", "envoy-gateway", chart, f"--values={overrides}"),
-            *("--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout=180s"),
+            *("--namespace", NAMESPACE, "--create-namespace", "--wait=hookOnly", "--timeout=180s"),
         ],
         env={**cluster.environment(), "HELM_CACHE_HOME": str(chart.parent / "cache")},
         stdin=subprocess.DEVNULL,

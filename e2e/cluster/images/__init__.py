@@ -1,28 +1,23 @@
 """Container images of the project and of the cluster's parts, without a container engine.
 
-    build_all(progress)                  every image that is out of date, then one archive of all
+    build_all(progress)                  every image that is out of date, then archives of all
     build(names, ...)                    some of them
     image_ref("serve")                   localhost/modelhandoff/serve@sha256:...: what pods name
     load(cluster, names)                 give a running cluster the blobs that it lacks
-    seed(folder)                         make a containerd folder with all images, in a second
 
 `python -m e2e.cluster.images` does the same from a shell.
 """
 
 from __future__ import annotations
 
-import fcntl
-import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.images.builder import Builder
-from e2e.cluster.images.catalogue import CATALOGUE, NOT_COMPILED, ProgramImage, repository, tag
-from e2e.cluster.images.containerd import Containerd, link_root
+from e2e.cluster.images.catalogue import CATALOGUE, NOT_COMPILED, OWN, ProgramImage, repository, tag
 from e2e.cluster.images.keys import key
 from e2e.cluster.images.oci import Manifest
 from e2e.cluster.paths import home
@@ -35,7 +30,6 @@ __all__ = [
     "build_all",
     "image_ref",
     "load",
-    "seed",
     "write_archive",
 ]
 
@@ -87,31 +81,26 @@ def build(
 
 
 def build_all(progress: Progress = SILENT) -> list[Path]:
-    """Build every image, and return one archive of all for `ctr -n k8s.io images import`."""
+    """Build every image; archives for `Cluster.start(images=...)`.
+
+    The archives hold all that is large, and change only when that changes. Our own images in them
+    may be those of an earlier build: `load` (which `addons.install` calls) then sends the last
+    layers, a megabyte. So a change of our code does not cost unpacking everything again.
+    """
     build(progress=progress)
-    return [write_archive(ALL)]
+    images = _known(ALL)
+    return [_archive(images, *(f"{n}={_slow_layers(n, i)}" for n, i in sorted(images.items())))]
+
+
+def write_archive(names: Iterable[str] = ALL) -> Path:
+    """An OCI archive of images exactly as they were built last, for any container engine."""
+    images = _known(names)
+    return _archive(images, *(f"{n}={i.blob.digest}" for n, i in sorted(images.items())))
 
 
 def image_ref(name: str) -> str:
     """The image as pods name it: by digest, so that it is exactly the one that was built."""
     return _reference(name, _known([name])[name])
-
-
-def write_archive(names: Iterable[str] = ALL) -> Path:
-    """An OCI archive of built images in the cache; the same images give the same file."""
-    images = _known(names)
-    folder = cache() / "archives"
-    folder.mkdir(parents=True, exist_ok=True)
-    digest = key(*(f"{name}={image.blob.digest}" for name, image in sorted(images.items())))
-    path = folder / f"images-{digest}.tar"
-    if not path.exists():
-        for old in folder.iterdir():
-            old.unlink()
-        partial = folder / "images.partial"
-        with partial.open("wb") as out:
-            _builder(SILENT).layout.write_archive(out, _names(images))
-        partial.rename(path)
-    return path
 
 
 def load(cluster: Runtime, names: Iterable[str] = ALL) -> dict[str, str]:
@@ -133,53 +122,25 @@ def load(cluster: Runtime, names: Iterable[str] = ALL) -> dict[str, str]:
     return {name: _reference(name, image) for name, image in images.items()}
 
 
-def seed(folder: Path, *, progress: Progress = SILENT) -> None:
-    """Make `folder` a containerd root that has all images, unpacked.
-
-    Made of hard links to a template in the cache, so it must be on the same file system. The
-    template is brought up to date first: seconds after a change of our own code, half a minute the
-    first time.
-
-    Args:
-        folder: must not exist; containerd may be started on it afterwards.
-        progress: told when the template has to be changed.
-    """
-    with _template_lock():
-        link_root(_template(progress), folder)
+def _slow_layers(name: str, image: Manifest) -> list[str]:
+    """Digests of the layers that a change of our own code leaves alone."""
+    layers = image.parts[1:-1] if name in OWN else image.parts[1:]
+    return [layer.digest for layer in layers]
 
 
-def _template(progress: Progress) -> Path:
-    """The containerd folder with exactly the images built last."""
-    images = _known(ALL)
-    wanted = key(*(f"{name}={image.blob.digest}" for name, image in sorted(images.items())))
-    parent = cache() / "containerd"
-    parent.mkdir(parents=True, exist_ok=True)
-    current = parent / wanted
-    if current.exists():
-        return current
-    with progress.phase("Unpack images for containerd"):
-        draft = parent / "draft"
-        shutil.rmtree(draft, ignore_errors=True)
-        old = [path for path in parent.iterdir() if path != draft]
-        if old:
-            link_root(old[0], draft)
-        with Containerd.running(draft) as containerd:
-            load(containerd)
-            keep = set(_names(images))
-            gone = [n for n in containerd.ctr("images", "list", "-q").split() if n not in keep]
-            if gone:
-                containerd.ctr("images", "remove", "--sync", *gone)
-        draft.rename(current)
-        for path in old:
-            shutil.rmtree(path)
-    return current
-
-
-@contextmanager
-def _template_lock() -> Iterator[None]:
-    with (cache() / "containerd.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _archive(images: Mapping[str, Manifest], *decisive: str) -> Path:
+    """The archive of these images in the cache; one that agrees in what is decisive will do."""
+    folder = cache() / "archives"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"images-{key(*decisive)}.tar"
+    if not path.exists():
+        for old in folder.iterdir():
+            old.unlink()
+        partial = folder / "images.partial"
+        with partial.open("wb") as out:
+            _builder(SILENT).layout.write_archive(out, _names(images))
+        partial.rename(path)
+    return path
 
 
 def _names(images: Mapping[str, Manifest]) -> dict[str, Manifest]:
