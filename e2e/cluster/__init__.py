@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from .cluster import Cluster
+from .connection import connect
 from .controlplane import ControlPlane
 from .errors import ClusterError, NotATestCluster
+from .external import ExternalCluster
 
-__all__ = ["Cluster", "ClusterError", "ControlPlane", "NotATestCluster"]
+__all__ = [
+    "Cluster",
+    "ClusterError",
+    "ControlPlane",
+    "ExternalCluster",
+    "NotATestCluster",
+    "connect",
+]

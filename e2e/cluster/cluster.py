@@ -13,9 +13,10 @@ from typing import Self
 
 import yaml
 
-from . import build, node, pauseimage
+from . import build, imagestore, node
 from .controlplane import Audit, LocalCluster
 from .errors import ClusterError
+from .external import ExternalCluster
 from .instance import Instance, require
 from .progress import SILENT, Progress
 from .registry import Level
@@ -38,17 +39,19 @@ class Cluster(LocalCluster):
         apiserver_args: Sequence[str] = (),
         audit: Audit = "writes",
         attached: bool = True,
+        keep: bool = False,
         progress: Progress = SILENT,
     ) -> Self:
         """Start one and wait until its node is ready and pods can be created.
 
         Args:
             name: of the instance and of its node; made up when None.
-            images: archives to import.
+            images: archives whose images the node shall have; unpacked once, then linked.
             gpus: product -> how many the node has, e.g. `{"Tesla-T4": 2}`; one product at most.
             apiserver_args: more flags for the API server.
             audit: see `controlplane.audit_policy`.
             attached: end with the calling process, however that ends.
+            keep: leave what runs when the start fails, to look at it.
             progress: told about phases.
 
         Raises:
@@ -75,7 +78,10 @@ class Cluster(LocalCluster):
                     self.set_gpus(product, count)
             instance.mark_ready()
         except BaseException:
-            instance.destroy(keep_logs=True)
+            if keep:
+                instance.mark_ready()
+            else:
+                instance.destroy(keep_logs=True)
             raise
         return self
 
@@ -89,22 +95,20 @@ class Cluster(LocalCluster):
         with ThreadPoolExecutor(1) as pool:
             with progress.phase("Start the control plane"):
                 self._write_node_files()
-                self._start_containerd()
-                # Unpacking images is mostly disk, starting the API server mostly processor.
-                importing = pool.submit(self._first_import, images, progress)
+                # Images are mostly disk, starting the API server is mostly processor.
+                containers = pool.submit(self._start_containerd, images, progress)
                 self._prepare(audit, node=self.node)
                 self._start_control_plane(
                     scheduler=True, controllers="*", apiserver_args=apiserver_args
                 )
             with progress.phase("Start the node"):
                 # A kubelet that finds no containerd or no API server ends at once, without a word.
-                self.instance.wait_part("containerd", self._containerd_answers, "its socket")
+                containers.result()
                 self._start_program("kubelet", self._kubelet_arguments())
                 folder = self.instance.folder
                 self._start_program("kube-proxy", [f"--config={folder / 'proxy.yaml'}"])
                 self.wait_node()
                 self.wait_controllers()
-            importing.result()
 
     def _write_node_files(self) -> None:
         folder, scope = self.instance.folder, self.instance.record.scope
@@ -120,9 +124,12 @@ class Cluster(LocalCluster):
         proxy = node.proxy_configuration(self.addresses, folder, self.node)
         (folder / "proxy.yaml").write_text(yaml.safe_dump(proxy))
 
-    def _start_containerd(self) -> None:
-        config = self.instance.folder / "containerd.toml"
+    def _start_containerd(self, images: Sequence[Path], progress: Progress) -> None:
+        folder = self.instance.folder
+        imagestore.make(images, folder / "containerd", progress)
+        config = folder / "containerd.toml"
         self.instance.start_part("containerd", ["containerd", "--config", config])
+        self.instance.wait_part("containerd", self._containerd_answers, "its socket")
 
     def _kubelet_arguments(self) -> list[str]:
         folder = self.instance.folder
@@ -132,14 +139,6 @@ class Cluster(LocalCluster):
             f"--hostname-override={self.node}",
             f"--node-ip={self.node_ip}",
         ]
-
-    def _first_import(self, images: Sequence[Path], progress: Progress) -> None:
-        self.instance.wait_part("containerd", self._containerd_answers, "its socket")
-        pause = pauseimage.write(build.binaries("kube").pause, self.instance.folder / "pause.tar")
-        self.import_images([pause])
-        if images:
-            with progress.phase(f"Import {len(images)} image archives"):
-                self.import_images(images)
 
     def _containerd_answers(self) -> bool:
         done = subprocess.run(self._ctr("version"), capture_output=True, check=False)
@@ -215,23 +214,23 @@ class Cluster(LocalCluster):
 
     def set_gpus(self, product: str, count: int, *, timeout: float = 30) -> None:
         """Give the node `count` GPUs of `product`; 0 makes them vanish. Returns when it is in effect."""
-        self.kubectl("label", "--overwrite", "node", self.node, f"{GPU_PRODUCT}={product}")
-        patch = {"status": {"capacity": {GPU: str(count)}}}
-        self.kubectl(
-            "patch",
-            "node",
-            self.node,
-            "--subresource=status",
-            "--type=merge",
-            "-p",
-            json.dumps(patch),
-        )
-        self.instance.wait(
-            lambda: self.get("node", self.node)["status"]["allocatable"].get(GPU) == str(count),
-            f"{count} allocatable GPUs",
-            timeout,
-        )
+        patch_gpus(self, product, count, timeout)
 
     def down(self) -> None:
         """The same as `stop`."""
         self.stop()
+
+
+def patch_gpus(
+    cluster: Cluster | ExternalCluster, product: str, count: int, timeout: float
+) -> None:
+    """Write GPUs into the node's status, which scheduler and kubelet then count like real ones."""
+    node = cluster.node
+    cluster.kubectl("label", "--overwrite", "node", node, f"{GPU_PRODUCT}={product}")
+    patch = json.dumps({"status": {"capacity": {GPU: str(count)}}})
+    cluster.kubectl("patch", "node", node, "--subresource=status", "--type=merge", "-p", patch)
+    cluster.wait(
+        lambda: cluster.get("node", node)["status"]["allocatable"].get(GPU) == str(count),
+        f"{count} allocatable GPUs",
+        timeout,
+    )

@@ -248,7 +248,9 @@ class LocalCluster(Access):
 
     def _write_kubeconfig(self, path: Path, stem: str, user: str) -> Path:
         pki = self.authority
-        text = kubeconfig.render(self.name, self.url, pki.ca, pki.cert(stem), pki.key(stem), user)
+        text = kubeconfig.render(
+            self.name, self.url, ca=pki.ca, cert=pki.cert(stem), key=pki.key(stem), user=user
+        )
         return kubeconfig.write(path, text)
 
     def _start_program(self, name: str, arguments: Sequence[str]) -> None:
@@ -385,6 +387,7 @@ class ControlPlane(LocalCluster):
         apiserver_args: Sequence[str] = (),
         audit: Audit = "writes",
         attached: bool = True,
+        keep: bool = False,
         progress: Progress = SILENT,
     ) -> Self:
         """Start one and wait until pods can be created.
@@ -396,6 +399,7 @@ class ControlPlane(LocalCluster):
             apiserver_args: more flags for the API server.
             audit: see `audit_policy`.
             attached: end with the calling process, however that ends.
+            keep: leave what runs when the start fails, to look at it.
             progress: told about phases.
 
         Raises:
@@ -415,6 +419,9 @@ class ControlPlane(LocalCluster):
                 self.wait_controllers()
             instance.mark_ready()
         except BaseException:
-            instance.destroy(keep_logs=True)
+            if keep:
+                instance.mark_ready()
+            else:
+                instance.destroy(keep_logs=True)
             raise
         return self

@@ -10,7 +10,7 @@ import yaml
 CONTEXT_PREFIX = "modelhandoff-"
 
 
-def render(name: str, server: str, ca: Path, cert: Path, key: Path, user: str = "admin") -> str:
+def render(name: str, server: str, *, ca: Path, cert: Path, key: Path, user: str = "admin") -> str:
     """A kubeconfig with one context, `modelhandoff-NAME`."""
 
     def data(path: Path) -> str:

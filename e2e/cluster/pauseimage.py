@@ -17,8 +17,8 @@ def write(program: Path, target: Path) -> Path:
     with tarfile.open(fileobj=layer, mode="w") as tar:
         info = tarfile.TarInfo("pause")
         info.size, info.mode = program.stat().st_size, 0o755
-        with program.open("rb") as content:
-            tar.addfile(info, content)
+        with program.open("rb") as source:
+            tar.addfile(info, source)
     config = {
         "architecture": "amd64",
         "os": "linux",

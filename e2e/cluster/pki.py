@@ -107,6 +107,19 @@ def _run(command: Sequence[str]) -> None:
         raise ClusterError(f"{' '.join(command[:3])} failed: {done.stderr.strip()[-400:]}")
 
 
+def signing_request(key: Path, subject: Subject) -> str:
+    """Make a private key and a request for a certificate, for an authority elsewhere; PEM."""
+    request = key.with_suffix(".csr")
+    config = key.with_suffix(".cnf")
+    config.write_text(_CONFIG)
+    _run(
+        ["openssl", "req", "-new", "-config", str(config), "-nodes", "-newkey", "ec"]
+        + ["-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", str(key), "-out", str(request)]
+        + ["-subj", subject_argument(subject)]
+    )
+    return request.read_text()
+
+
 class Authority:
     """A certificate authority in `directory`; makes it when it is not there."""
 
