@@ -271,4 +271,6 @@ def _shown(value: Any) -> Any:
         return "{" + ", ".join(str(key) for key in value) + "}"
     if isinstance(value, list):
         return f"{len(value)} items"
-    return value if not isinstance(value, bool) else str(value).lower()
+    if isinstance(value, bool):
+        return str(value).lower()
+    return '""' if value == "" else value

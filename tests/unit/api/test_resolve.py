@@ -111,6 +111,16 @@ def test_junk_instead_of_a_handoff_is_one_line_not_a_crash(junk: Any):
     assert check({"spec": junk})
 
 
+def test_null_is_refused_as_server_side_apply_refuses_it():
+    errors = check(handoff(rollout={"initial": None}, candidate={"serving": {"gpu": None}}))
+
+    assert [str(error) for error in errors] == [
+        "spec.candidate.serving.gpu: null is no value; got null; "
+        "allowed a value, or leave the field out",
+        "spec.rollout.initial: null is no value; got null; allowed a value, or leave the field out",
+    ]
+
+
 def test_not_a_number_is_refused_everywhere():
     (error,) = check(handoff(rollout={"decision": {"harmMargin": float("nan")}}))
 
@@ -235,7 +245,7 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_a_snapshot_reads_back_as_the_same_object_and_is_written_the_same_again(data):
     chosen = data.draw(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=2, unique=True))
@@ -256,7 +266,7 @@ def test_a_snapshot_reads_back_as_the_same_object_and_is_written_the_same_again(
     assert resolve(json.loads(snapshot)) == resolved
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_whatever_is_written_gives_lines_or_a_spec_but_never_another_error(data):
     raw = spec()
