@@ -91,6 +91,8 @@ def opened(uri: str, access: Access) -> Iterator[tuple[Readable, int | None]]:
         try:
             yield _Body(response), response.length
         finally:
+            # Both: a connection that the server will close has already let go of its response.
+            response.close()
             connection.close()
         return
     path = _mounted(parts, access)
@@ -161,6 +163,7 @@ def _request(
         if response.status == http.HTTPStatus.OK:
             return response, connection
         location = response.getheader("Location")
+        response.close()
         connection.close()
         if response.status not in _REDIRECTS or not location:
             raise Unavailable(

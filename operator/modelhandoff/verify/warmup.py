@@ -242,9 +242,9 @@ def sender(target: str, *, timeout: float = REQUEST_TIMEOUT) -> Send:
         headers = {"Content-Type": "application/json", "Connection": "close"}
         try:
             connection.request(method, path, body=body, headers=headers)
-            response = connection.getresponse()
-            content = response.read(MAX_ANSWER)
-            status, version = response.status, response.getheader("X-Model-Version")
+            with connection.getresponse() as response:
+                content = response.read(MAX_ANSWER)
+                status, version = response.status, response.getheader("X-Model-Version")
         except (OSError, http.client.HTTPException) as error:
             said = " ".join(str(error).split()) or type(error).__name__
             return Answer(0, None, b"", time.monotonic() - start, said[:200])
