@@ -36,6 +36,9 @@ __all__ = [
 ALL = tuple(CATALOGUE)
 REPOSITORY = Path(__file__).parents[3]
 
+_ours: dict[str, Manifest] = {}
+"""What this process has built: it goes on with that, even if another builds something newer."""
+
 
 class Runtime(Protocol):
     """What `load` needs of a running cluster."""
@@ -75,8 +78,9 @@ def build(
     if unknown := [name for name in names if name not in CATALOGUE]:
         raise ClusterError(f"images: unknown name; got {unknown[0]!r}; allowed {', '.join(ALL)}")
     if programs is None:
-        programs = {} if set(names) <= set(NOT_COMPILED) else compiled()
+        programs = {} if set(names) <= set(NOT_COMPILED) else compiled(progress)
     built = _builder(progress).build(names, programs)
+    _ours.update(built)
     return {name: _reference(name, image) for name, image in built.items()}
 
 
@@ -89,13 +93,17 @@ def build_all(progress: Progress = SILENT) -> list[Path]:
     """
     build(progress=progress)
     images = _known(ALL)
-    return [_archive(images, *(f"{n}={_slow_layers(n, i)}" for n, i in sorted(images.items())))]
+    return [
+        _archive(
+            "cluster", images, *(f"{n}={_slow_layers(n, i)}" for n, i in sorted(images.items()))
+        )
+    ]
 
 
 def write_archive(names: Iterable[str] = ALL) -> Path:
     """An OCI archive of images exactly as they were built last, for any container engine."""
     images = _known(names)
-    return _archive(images, *(f"{n}={i.blob.digest}" for n, i in sorted(images.items())))
+    return _archive("export", images, *(f"{n}={i.blob.digest}" for n, i in sorted(images.items())))
 
 
 def image_ref(name: str) -> str:
@@ -128,18 +136,17 @@ def _slow_layers(name: str, image: Manifest) -> list[str]:
     return [layer.digest for layer in layers]
 
 
-def _archive(images: Mapping[str, Manifest], *decisive: str) -> Path:
+def _archive(purpose: str, images: Mapping[str, Manifest], *decisive: str) -> Path:
     """The archive of these images in the cache; one that agrees in what is decisive will do."""
     folder = cache() / "archives"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"images-{key(*decisive)}.tar"
+    path = folder / f"{purpose}-{key(*decisive)}.tar"
     if not path.exists():
-        for old in folder.iterdir():
-            old.unlink()
-        partial = folder / "images.partial"
-        with partial.open("wb") as out:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f"{purpose}-", delete=False) as out:
             _builder(SILENT).layout.write_archive(out, _names(images))
-        partial.rename(path)
+        for old in folder.glob(f"{purpose}-*.tar"):
+            old.unlink(missing_ok=True)
+        Path(out.name).rename(path)
     return path
 
 
@@ -154,26 +161,24 @@ def _reference(name: str, image: Manifest) -> str:
 
 
 def _known(names: Iterable[str]) -> dict[str, Manifest]:
-    builder = _builder(SILENT)
-    out: dict[str, Manifest] = {}
-    for name in names:
-        built = builder.known(name)
-        if built is None:
-            raise ClusterError(
-                f"image {name} is not built; run: python -m e2e.cluster.images build"
-            )
-        out[name] = built.image
-    return out
+    return {name: _ours.get(name) or _built(name) for name in names}
+
+
+def _built(name: str) -> Manifest:
+    built = _builder(SILENT).known(name)
+    if built is None:
+        raise ClusterError(f"image {name} is not built; run: python -m e2e.cluster.images build")
+    return built.image
 
 
 def _builder(progress: Progress) -> Builder:
     return Builder(cache(), REPOSITORY, progress)
 
 
-def compiled() -> dict[str, Path]:
+def compiled(progress: Progress = SILENT) -> dict[str, Path]:
     """The compiled programs that go into images, built when missing."""
     from e2e.cluster.build import binaries
 
-    stack = binaries("stack")
+    stack = binaries("stack", progress=progress)
     images = [i for i in CATALOGUE.values() if isinstance(i, ProgramImage) and i.compiled]
     return {image.program: stack[image.program] for image in images}

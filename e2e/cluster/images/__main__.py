@@ -59,9 +59,12 @@ def _run(given: argparse.Namespace) -> None:
             flags = " ".join(f"--build-arg {n}={v}" for n, v in arguments.items())
             print(f"docker build --build-arg BASE=IMAGE {flags} {given.folder}")
         case "load":
-            from e2e.cluster import connect
+            from e2e.cluster import Cluster, connect
 
-            for reference in images.load(connect(given.cluster), given.names).values():
+            cluster = connect(given.cluster)
+            if not isinstance(cluster, Cluster):
+                raise ClusterError("load: the cluster has no containerd of ours")
+            for reference in images.load(cluster, given.names).values():
                 print(reference)
 
 

@@ -6,7 +6,7 @@ Below the tool's folder:
     images/blobs, layers       finished layers, configurations and manifests
     images/built/NAME.json     what was built, and from which key
     images/wheels/NAME-KEY/    locked libraries
-    images/dist/KEY/           our own wheel
+    images/sources, dist/KEY/  a copy of our own code and the wheel made of it
     images/context/NAME/       build context while an image is built
 """
 
@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ from e2e.cluster.progress import Progress
 
 SOURCES = ("operator/modelhandoff", "pyproject.toml", "README.md", "LICENSE")
 """What our own wheel is made of."""
+KEEP_SECONDS = 24 * 3600
+"""How long replaced images stay: a process that runs since then may load them into a cluster."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ class Builder:
             (root / folder).mkdir(parents=True, exist_ok=True)
         self.layout = Layout(root)
         self._store = Store(root)
-        self._dist_lock = threading.Lock()
+        self._own: Path | None = None
+        self._locks: dict[str, str] = {}
+        self._own_lock = threading.Lock()
         self._base = f"localhost/modelhandoff/base:{base_key()}"
 
     def known(self, name: str) -> Built | None:
@@ -82,7 +87,7 @@ class Builder:
             names: folders under `images/`.
             programs: compiled programs by file name.
         """
-        with self._locked():
+        with self._one_at_a_time():
             stale = {n: k for n in names if self._stale(n, k := self._key(n, programs))}
             if stale:
                 self._prepare(list(stale))
@@ -93,7 +98,8 @@ class Builder:
             found = {name: self.known(name) for name in names}
             if stale:
                 every = (self.known(name) for name in CATALOGUE)
-                self.layout.keep_only(built.image for built in every if built)
+                kept = [built.image for built in every if built]
+                self.layout.forget(kept, before=time.time() - KEEP_SECONDS)
         return {name: built.image for name, built in found.items() if built}
 
     def write_context(
@@ -107,9 +113,9 @@ class Builder:
             lock, libraries = self._libraries(image)
             shutil.copy(libraries / "requirements.txt", folder)
             shutil.copytree(libraries, folder / "wheels", copy_function=_link)
-            own = self._own_wheel()
-            shutil.copytree(own, folder / "dist", copy_function=_link)
-            return {"LOCK": lock, "OURS": own.name}
+            own = self._own_key()
+            shutil.copytree(self._own_wheel(), folder / "dist", copy_function=_link)
+            return {"LOCK": lock, "OURS": own}
         target = folder / image.program
         if image.compiled:
             _link(self._program(image, programs), target)
@@ -127,8 +133,7 @@ class Builder:
         image = CATALOGUE[name]
         source = tree_key(self._repo / "images", [name])
         if isinstance(image, PythonImage):
-            lock = wheels.locked_requirements(self._repo, image)
-            return key(base_key(), source, lock, wheels.PIP, self._own_key())
+            return key(base_key(), source, self._locked(image), wheels.PIP, self._own_key())
         if not image.compiled:
             return key(base_key(), source)
         return key(base_key(), source, file_key(self._program(image, programs)))
@@ -136,14 +141,35 @@ class Builder:
     def _own_wheel(self) -> Path:
         """Folder with our own wheel, named after the key of its sources."""
         folder = self._root / "dist" / self._own_key()
-        with self._dist_lock:
+        with self._own_lock:
             if not folder.exists():
                 shutil.rmtree(folder.parent, ignore_errors=True)
-                wheels.build_own(self._repo, folder)
+                wheels.build_own(self._sources(), folder)
         return folder
 
     def _own_key(self) -> str:
-        return tree_key(self._repo, SOURCES)
+        with self._own_lock:
+            return tree_key(self._sources(), SOURCES)
+
+    def _sources(self) -> Path:
+        """A copy of our sources, made once: people edit while images are built."""
+        if self._own is None:
+            self._own = self._root / "sources"
+            shutil.rmtree(self._own, ignore_errors=True)
+            for name in SOURCES:
+                source, target = self._repo / name, self._own / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if source.is_dir():
+                    ignored = shutil.ignore_patterns("__pycache__")
+                    shutil.copytree(source, target, ignore=ignored)
+                else:
+                    shutil.copy(source, target)
+        return self._own
+
+    def _locked(self, image: PythonImage) -> str:
+        if image.name not in self._locks:
+            self._locks[image.name] = wheels.locked_requirements(self._repo, image)
+        return self._locks[image.name]
 
     def _prepare(self, names: list[str]) -> None:
         """Base image and downloads side by side: both mostly wait for the network."""
@@ -172,7 +198,7 @@ class Builder:
 
     def _libraries(self, image: PythonImage) -> tuple[str, Path]:
         """Key and folder of the locked wheels of an image, with pip and `requirements.txt`."""
-        locked = wheels.locked_requirements(self._repo, image)
+        locked = self._locked(image)
         lock = key(locked, wheels.PIP)
         folder = self._root / "wheels" / f"{image.name}-{lock}"
         if not (folder / "complete").exists():
@@ -232,7 +258,7 @@ class Builder:
         return path
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _one_at_a_time(self) -> Iterator[None]:
         """One build at a time per cache folder."""
         with (self._root / "lock").open("w") as lock:
             try:

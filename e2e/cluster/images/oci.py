@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from e2e.cluster.errors import ClusterError
 
@@ -125,7 +125,7 @@ class Layout:
         return Manifest(self.put(MANIFEST, _json(manifest)), parts)
 
     def write_archive(
-        self, out: BinaryIO, images: dict[str, Manifest], *, present: Collection[str] = ()
+        self, out: IO[bytes], images: dict[str, Manifest], *, present: Collection[str] = ()
     ) -> int:
         """Write an OCI archive; the number of bytes of blobs in it.
 
@@ -159,14 +159,19 @@ class Layout:
             _add(archive, "index.json", _json({"schemaVersion": 2, "manifests": descriptors}))
         return sum(blob.size for blob in blobs.values())
 
-    def keep_only(self, manifests: Iterable[Manifest]) -> None:
-        """Delete blobs that none of the images needs, and half-written ones."""
+    def forget(self, manifests: Iterable[Manifest], *, before: float) -> None:
+        """Delete blobs that none of the images needs, half-written ones too.
+
+        Args:
+            manifests: the images that stay.
+            before: younger blobs stay as well (seconds since 1970): a process may still use them.
+        """
         wanted = {b.digest for m in manifests for b in (*m.parts, m.blob)}
         for path in self._blobs.iterdir():
-            if f"sha256:{path.name}" not in wanted:
+            if f"sha256:{path.name}" not in wanted and path.stat().st_mtime < before:
                 path.unlink()
 
-    def _partial(self) -> Any:
+    def _partial(self) -> tempfile._TemporaryFileWrapper[bytes]:
         """A new file among the blobs; several threads write layers."""
         return tempfile.NamedTemporaryFile(dir=self._blobs, prefix="partial-", delete=False)
 
@@ -235,7 +240,7 @@ def _json(value: dict[str, Any]) -> bytes:
 class _GzipSink:
     """Compresses what is written to it and hashes both sides."""
 
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: IO[bytes]) -> None:
         self._out = out
         # Level 1: half the size of the files at a third of the time; level 6 gains another tenth.
         self._gzip = zlib.compressobj(1, zlib.DEFLATED, 31)
