@@ -116,10 +116,10 @@ class Writer:
             await self.read_again(kind, name)
             raise
         else:
-            if answer.get("kind") == "Status":
-                self._store.forget(kind, self._namespace, name, uid)
-            else:
+            if _held(answer):
                 self._store.upsert(kind, answer)
+            else:
+                self._store.forget(kind, self._namespace, name, uid)
 
     async def read_again(self, kind: Kind, name: str) -> Raw | None:
         """Put the present object into the store; a read that fails leaves that to the watch."""
@@ -132,3 +132,10 @@ class Writer:
             return None
         self._store.upsert(kind, found)
         return found
+
+
+def _held(answer: Mapping[str, Any]) -> bool:
+    """Whether a deleted object is still there: the answer is it, and something holds it."""
+    meta = answer.get("metadata") or {}
+    grace = int(meta.get("deletionGracePeriodSeconds") or 0)
+    return bool(answer.get("kind") != "Status" and (meta.get("finalizers") or grace))

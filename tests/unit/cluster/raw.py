@@ -208,3 +208,13 @@ def parent(gateway: str = "public", *, generation: int = 1, **conditions: str) -
             for kind, status in wanted.items()
         ],
     }
+
+
+def unborn(obj: Raw) -> Raw:
+    """An object as a person would send it, before the API server gave it a life of its own."""
+    metadata = {
+        key: value
+        for key, value in obj["metadata"].items()
+        if key in ("name", "namespace", "labels", "annotations")
+    }
+    return {key: value for key, value in obj.items() if key != "status"} | {"metadata": metadata}
