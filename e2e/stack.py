@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import kubernetes
 import yaml
 
 from e2e.cluster import Cluster, images
@@ -49,6 +50,10 @@ class Stack:
         self.models = models
         self.gateway = gateway_address(cluster)
         self.prometheus = prometheus_url(cluster)
+        # A kubectl per look would cost a third of a core; this is one kept-alive connection.
+        self._api = kubernetes.client.CustomObjectsApi(
+            kubernetes.config.new_client_from_config(str(cluster.kubeconfig))
+        )
 
     @classmethod
     def start(
@@ -166,8 +171,10 @@ class Stack:
         self.cluster.apply([document])
 
     def get(self, namespace: str, name: str = "fraud", kind: str = "modelhandoffs") -> Raw:
-        """An object as stored."""
-        found: Raw = self.cluster.get(kind, name, f"--namespace={namespace}")
+        """One of our objects as stored."""
+        found: Raw = self._api.get_namespaced_custom_object(
+            "modelhandoff.dev", "v1alpha1", namespace, kind, name, _request_timeout=10
+        )
         return found
 
     def wait(
