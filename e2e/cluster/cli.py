@@ -63,9 +63,14 @@ def up(args: argparse.Namespace, progress: Progress) -> None:
             from . import addons
 
             assert isinstance(cluster, Cluster)
+            # Killed from here on, it counts as left behind.
+            cluster.instance.mark_ready(False)
             addons.install(cluster, progress=progress, gpus=_gpus(args.gpus))
+            cluster.instance.mark_ready()
     except BaseException:
-        if not args.keep:
+        if args.keep:
+            cluster.instance.mark_ready()
+        else:
             with progress.phase("Tear down"):
                 cluster.stop()
         raise
@@ -134,7 +139,7 @@ def kubectl(args: argparse.Namespace, arguments: Sequence[str]) -> None:
     """Become kubectl."""
     cluster = connect(args.name)
     command = cluster.kubectl_command(*arguments)
-    os.execve(command[0], command, cluster.environment())  # noqa: S606 - no shell is wanted
+    os.execve(command[0], command, cluster.environment())
 
 
 def kubeconfig(args: argparse.Namespace) -> Path:

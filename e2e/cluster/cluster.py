@@ -213,7 +213,7 @@ class Cluster(LocalCluster):
             self.ctr("images", "import", path)
 
     def set_gpus(self, product: str, count: int, *, timeout: float = 30) -> None:
-        """Give the node `count` GPUs of `product`; 0 makes them vanish. Returns when it is in effect."""
+        """Give the node `count` GPUs of `product`, 0 makes them vanish; returns when in effect."""
         patch_gpus(self, product, count, timeout)
 
     def down(self) -> None:

@@ -158,7 +158,7 @@ def apiserver_arguments(
             # Else `kubectl logs` hangs on a DNS lookup of the node's name.
             "--kubelet-preferred-address-types=InternalIP",
         ]
-    # No pod will ever want the `kubernetes` Service, and its endpoint may not be a loopback address.
+    # No pod will want the `kubernetes` Service, and its endpoint may not be a loopback address.
     return [
         *out,
         "--bind-address=127.0.0.1",
@@ -366,7 +366,7 @@ class LocalCluster(Access):
         self.wait_api()
 
     def wait(self, condition: Callable[[], Any], what: str, timeout: float = 60) -> Any:
-        """Poll until `condition()` is true; returns its value; ClusterError after `timeout` seconds."""
+        """Poll until `condition()` is true; returns its value; ClusterError after `timeout` s."""
         return self.instance.wait(condition, what, timeout)
 
     def stop(self) -> None:

@@ -84,7 +84,7 @@ def refuse_real_clusters(context: str, server: str, env: Mapping[str, str] = os.
 
 
 def image_loader(context: str) -> list[str] | None:
-    """The command that, followed by an archive, brings images into such a cluster; None: unknown."""
+    """The command that, followed by an archive, brings images into such a cluster, if known."""
     if context.startswith("kind-"):
         return ["kind", "load", "image-archive", "--name", context.removeprefix("kind-")]
     if context.startswith("k3d-"):

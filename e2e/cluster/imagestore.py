@@ -1,8 +1,8 @@
 """A containerd folder with images in it, made once and cloned by hard links.
 
-Importing a few hundred megabytes of images unpacks tens of thousands of files, and takes longer than
-everything else that a start does. Unpacked layers never change: containers write into folders of
-their own. So one folder is filled once per set of archives, and every instance gets a copy whose
+Importing a few hundred megabytes of images unpacks tens of thousands of files, and takes longer
+than everything else that a start does. Unpacked layers never change: containers write into folders
+of their own. So one folder is filled once per set of archives, and every instance gets a copy whose
 files are links.
 """
 
@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import build, pauseimage, paths
+from . import build, paths, pauseimage
 from .errors import ClusterError
 from .node import containerd_configuration
 from .process import children
@@ -69,7 +69,6 @@ def _pause(folder: Path) -> Path:
 
 
 def _forget(folder: Path, newest: Path) -> None:
-    # Stores of few images (the sandbox alone) cost nothing and are the bare cluster's.
     stores = [p for p in folder.iterdir() if p.is_dir() and p != newest and p.name[0] != "."]
     stores.sort(key=lambda p: p.stat().st_mtime, reverse=True)
     for old in stores[KEPT:]:

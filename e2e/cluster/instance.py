@@ -97,8 +97,8 @@ class Instance:
         command = [sys.executable, "-I", str(Path(__file__).with_name("shepherd.py"))]
         command.append(str(self.folder / "shepherd.json"))
         if full:
-            # `--propagation slave`: unmounting in the machine's namespace reaches this one, so it never
-            # keeps a neighbour's mounts alive; its own mounts stay inside and end with it.
+            # `--propagation slave`: unmounting in the machine's namespace reaches this one, so it
+            # never keeps a neighbour's mounts alive; its own mounts stay inside and end with it.
             inside = ["unshare", "--pid", "--mount", "--propagation", "slave", "--fork"]
             inside += ["--kill-child", "--mount-proc"]
             command = ["nsenter", f"--net=/run/netns/{self.record.scope}", *inside, *command]
@@ -224,9 +224,8 @@ class Instance:
         def check() -> T | None:
             code = self.exits().get(part)
             if code is not None:
-                raise ClusterError(
-                    f"{part} ended with {code} while waiting for {what}:\n{log_tail(self.log(part))}"
-                )
+                tail = log_tail(self.log(part))
+                raise ClusterError(f"{part} ended with {code} while waiting for {what}:\n{tail}")
             return condition()
 
         try:
@@ -236,9 +235,9 @@ class Instance:
                 raise
             raise ClusterError(f"{why}; end of its log:\n{log_tail(self.log(part))}") from None
 
-    def mark_ready(self) -> None:
-        """From now on an instance that is not attached outlives its creator."""
-        self.record = registry.save(dataclasses.replace(self.record, ready=True))
+    def mark_ready(self, ready: bool = True) -> None:
+        """An instance that is not attached outlives its creator while it is ready, else not."""
+        self.record = registry.save(dataclasses.replace(self.record, ready=ready))
 
     def enter(self, *argv: str) -> list[str]:
         """The command that runs `argv` inside the instance's namespaces."""

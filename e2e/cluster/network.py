@@ -51,7 +51,7 @@ def namespaces() -> list[str]:
 
 
 def create(scope: str, link: str, addresses: Addresses) -> None:
-    """A namespace whose `eth0` is the other end of `link`; routes to pods and Services lead there."""
+    """A namespace whose `eth0` is the other end of `link`, and routes to pods and Services."""
     _ip("netns", "add", scope)
     _ip(
         batch=[

@@ -1,6 +1,6 @@
 """Configuration of the parts that make a node: containerd, CNI, kubelet, kube-proxy.
 
-Pure functions from addresses and folders to texts and documents; `cluster.py` writes and starts them.
+Pure functions from addresses and folders to texts and documents; `cluster.py` writes and starts.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ fi
 def setup() -> list[list[str]]:
     """Commands for the instance's own mount namespace, before any part starts.
 
-    The folders are fixed in the programs: sockets of the shims and state of runc, network namespaces of
-    pods, address files of CNI, the device plugins' sockets, links to container logs. As mounts of this
-    namespace they are the instance's own, and gone with it.
+    The folders are fixed in the programs: sockets of the shims and state of runc, network
+    namespaces of pods, address files of CNI, sockets of device plugins, links to container logs. As
+    mounts of this namespace they are the instance's own, and gone with it.
     """
     return [["sh", "-ec", _SETUP]]
 
 
 def containerd_configuration(folder: Path, root: Path) -> str:
-    """containerd's `config.toml` (version 2).
+    """The `config.toml` (version 2) of containerd.
 
     Args:
         folder: the instance's, for sockets and CNI configuration.
@@ -146,7 +146,7 @@ def kubelet_configuration(addresses: Addresses, folder: Path, scope: str) -> dic
 
 
 def proxy_configuration(addresses: Addresses, folder: Path, node: str) -> dict[str, Any]:
-    """KubeProxyConfiguration: iptables, and no writes to the machine's connection tracking limits."""
+    """KubeProxyConfiguration: iptables, the machine's connection tracking limits left alone."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",

@@ -3,7 +3,7 @@
 Everything lives below one per-user folder so that removing it removes all traces:
 
     bin/NAME-KEY/NAME      compiled programs, KEY is a hash of what went in
-    instances/NAME/        one running cluster: record, keys, logs, sockets, etcd and containerd data
+    instances/NAME/        one running cluster: record, keys, logs, sockets, data of the parts
     logs/NAME/             logs of an instance that failed to start
     lock                   held while an instance is being allocated or removed
 """

@@ -20,6 +20,7 @@ distinguished_name = dn
 prompt = no
 [dn]
 """
+_CURVE = ("EC", "-pkeyopt", "ec_paramgen_curve:P-256")
 _DAYS = "30"
 
 
@@ -81,7 +82,7 @@ def request_arguments(
 ) -> list[str]:
     """The whole openssl command that makes `stem.key` and `stem.crt` in one process."""
     new = ["openssl", "req", "-x509", "-config", str(directory / "openssl.cnf"), "-nodes"]
-    new += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", _DAYS]
+    new += ["-newkey", *_CURVE, "-days", _DAYS]
     new += ["-keyout", str(directory / f"{stem}.key"), "-out", str(directory / f"{stem}.crt")]
     new += ["-subj", subject_argument(subject)]
     if ca:
@@ -112,11 +113,9 @@ def signing_request(key: Path, subject: Subject) -> str:
     request = key.with_suffix(".csr")
     config = key.with_suffix(".cnf")
     config.write_text(_CONFIG)
-    _run(
-        ["openssl", "req", "-new", "-config", str(config), "-nodes", "-newkey", "ec"]
-        + ["-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", str(key), "-out", str(request)]
-        + ["-subj", subject_argument(subject)]
-    )
+    command = ["openssl", "req", "-new", "-config", str(config), "-nodes", "-newkey", *_CURVE]
+    command += ["-keyout", str(key), "-out", str(request), "-subj", subject_argument(subject)]
+    _run(command)
     return request.read_text()
 
 
@@ -130,14 +129,9 @@ class Authority:
         directory.mkdir(parents=True, mode=0o700, exist_ok=True)
         (directory / "openssl.cnf").write_text(_CONFIG)
         _run(request_arguments(directory, "ca", Subject("modelhandoff test CA"), ca=True))
-        _run(
-            ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
-            + ["-out", str(directory / "sa.key")]
-        )
-        _run(
-            ["openssl", "pkey", "-in", str(directory / "sa.key"), "-pubout"]
-            + ["-out", str(directory / "sa.pub")]
-        )
+        key, public = str(directory / "sa.key"), str(directory / "sa.pub")
+        _run(["openssl", "genpkey", "-algorithm", *_CURVE, "-out", key])
+        _run(["openssl", "pkey", "-in", key, "-pubout", "-out", public])
 
     @property
     def ca(self) -> Path:

@@ -14,7 +14,10 @@ MARKER = "MODELHANDOFF_INSTANCE"
 
 
 def start_time(pid: int) -> int | None:
-    """Ticks since boot when `pid` started; with the pid it names one process for ever. None: no such process."""
+    """Ticks since boot when `pid` started; with the pid it names one process for ever.
+
+    None: there is no such process, or only its zombie.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -86,7 +86,8 @@ def check_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ClusterError(
-            f"name: not usable; got {name[:40]!r}; allowed 1 to 24 lower-case letters, digits and inner hyphens"
+            f"name: not usable; got {name[:40]!r}; "
+            "allowed 1 to 24 lower-case letters, digits and inner hyphens"
         )
     return name
 
@@ -146,12 +147,14 @@ def reserve(name: str, level: Level, *, attached: bool) -> Record:
     """
     if (paths.instances_dir() / check_name(name)).exists():
         raise ClusterError(
-            f"instance {name!r} exists already; remove it with: python -m e2e.cluster down --name {name}"
+            f"instance {name!r} exists already; "
+            f"remove it with: python -m e2e.cluster down --name {name}"
         )
     longest = len(str(paths.instances_dir() / name / "containerd.sock.ttrpc"))
     if longest > 100:
         raise ClusterError(
-            f"{paths.home()}: path too long for the sockets below it; set MODELHANDOFF_HOME to a shorter one"
+            f"{paths.home()}: path too long for the sockets below it; "
+            "set MODELHANDOFF_HOME to a shorter one"
         )
     used = {r.index for r in records()}
     if level is Level.FULL:

@@ -85,8 +85,9 @@ def _remove_tree(folder: Path) -> None:
 def collect(progress: Progress = SILENT) -> list[str]:
     """Remove all orphans; returns their names. Takes `registry.lock`.
 
-    Orphans are instances whose owner is gone (see `registry.is_orphan`), instance folders without a
-    record, and network namespaces, links and cgroups of ours that no record names and no process uses.
+    Orphans are instances whose owner is gone (see `registry.is_orphan`), instance folders without
+    a record, and network namespaces, links and cgroups of ours that no record names and no process
+    uses.
     """
     with registry.lock():
         gone = collect_recorded(progress)

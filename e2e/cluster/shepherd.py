@@ -1,6 +1,6 @@
 """The parent of all processes of one instance: `python -I shepherd.py SPEC.json`.
 
-It starts, signals and reaps parts on request over a unix socket, and it is what ties their lives together:
+It starts, signals and reaps parts on request over a unix socket, and it ties their lives together:
 
 - In an instance with namespaces it is process 1 of the pid namespace: when it ends, the kernel ends
   everything below it, containers included, and with the last process go the mounts.
