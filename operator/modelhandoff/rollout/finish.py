@@ -8,8 +8,14 @@ repeats at most one of them.
 
 from __future__ import annotations
 
+from math import isfinite
+from typing import Any
+
+from modelhandoff.analysis.verdict import MetricVerdict
 from modelhandoff.api import names
+from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.vocabulary import Outcome, Phase, Reason
+from modelhandoff.errors import cut
 from modelhandoff.rollout.actions import (
     ApplyRoute,
     ApplyStableService,
@@ -121,23 +127,29 @@ def with_evidence(ctx: Context, state: AttemptState) -> AttemptState:
         step_looks=got.step_looks,
         step_requests=got.step_requests,
         last_data=got.last_data,
-        metrics=tuple(summary(m) for m in judged) or state.metrics,
+        metrics=tuple(summary(m, ctx.spec) for m in judged) or state.metrics,
     )
 
 
-def summary(metric: object) -> dict[str, object]:
+def summary(metric: MetricVerdict, spec: ModelHandoffSpec) -> dict[str, Any]:
     """One metric of a verdict as the status shows it; numbers rounded to five digits."""
-    found: dict[str, object] = {}
-    for name in ("name", "state", "candidate", "baseline", "ratio", "limit", "samples", "needs"):
+    found: dict[str, Any] = {"name": metric.name, "state": str(metric.state)}
+    kind = next((m.type for m in spec.monitoring.metrics if m.name == metric.name), None)
+    if kind is not None:
+        found["type"] = str(kind)
+    for name in ("candidate", "baseline", "ratio", "limit", "samples"):
         value = getattr(metric, name)
-        if isinstance(value, float):
-            value = float(f"{value:.5g}")
-        if value not in (None, ""):
-            found[name] = value if isinstance(value, int | float) else str(value)
-    interval = getattr(metric, "interval", None)
-    if interval is not None:
-        found["interval"] = [float(f"{end:.5g}") for end in interval]
+        if value is not None and isfinite(value):
+            found[name] = _rounded(value)
+    if metric.interval is not None and all(isfinite(end) for end in metric.interval):
+        found["interval"] = [_rounded(end) for end in metric.interval]
+    if metric.needs:
+        found["needs"] = cut(metric.needs, 250)
     return found
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")
 
 
 def record_intent(ctx: Context) -> Move | None:
@@ -318,28 +330,23 @@ def tidy(ctx: Context) -> Move | None:
     healed = _heal(ctx)
     if healed is not None:
         return healed
-    waits: list[float] = []
     spec = ctx.spec
+    waits: list[float] = []
     idle: list[WorkloadView] = []
     for old in ctx.snapshot.workloads.values():
-        busy = stable is None or old.name == stable.name
-        if busy or not old.managed or old.stable or old.deleting:
+        kept = stable is None or old.name == stable.name or old.stable or old.deleting
+        if stable is None or kept or not (old.managed or _may_retire(ctx, old)):
             continue
         if ctx.active and attempt is not None and old.name == ctx.candidate_name:
             continue
         if not old.desired:
-            idle.append(old)
+            idle += [old] if old.managed else []
             continue
-        served = (
-            old.promoted_at is not None and stable is not None and stable.promoted_at is not None
-        )
-        left = (
-            ctx.left(stable.promoted_at, spec.rollout.scale_down_delay)
-            if served and stable
-            else 0.0
-        )
-        if left > 0:
-            waits.append(left)
+        # What has served stays warm for a while; what was only tried goes at once.
+        served = old.promoted_at is not None or not old.managed
+        warm = ctx.left(stable.promoted_at, spec.rollout.scale_down_delay) if served else 0.0
+        if warm > 0:
+            waits.append(warm)
             continue
         return Move(
             ScaleWorkload(old.name, old.resource_version, 0),
@@ -362,6 +369,13 @@ def tidy(ctx: Context) -> Move | None:
             sentence=f"Forgetting attempt {surplus_attempt.name}.",
         )
     return Move(wait=min(waits)) if waits else None
+
+
+def _may_retire(ctx: Context, adopted: WorkloadView) -> bool:
+    """Whether the user lets us scale the Deployment they adopted, once its successor serves."""
+    baseline = ctx.spec.baseline
+    named = baseline.workload_ref is not None and baseline.workload_ref.name == adopted.name
+    return named and baseline.scale_down == "OnPromotion"
 
 
 def _heal(ctx: Context) -> Move | None:

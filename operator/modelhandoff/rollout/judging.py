@@ -20,11 +20,13 @@ from modelhandoff.analysis import (
     LatencyPlan,
     MeanPlan,
     MetricPlan,
+    OnAlarm,
     OnInconclusive,
     Plan,
     Progress,
     RatePlan,
     Role,
+    Sustained,
     judge,
     observe,
 )
@@ -198,6 +200,7 @@ def _metric(metric: Metric, spec: ModelHandoffSpec, bins: Groups) -> MetricPlan:
             max_kl=metric.max_kl,
             role=role,
             critical=metric.critical,
+            sustained=_sustained(metric, spec),
         )
     if metric.type is MetricType.MEAN:
         return MeanPlan(
@@ -210,6 +213,19 @@ def _metric(metric: Metric, spec: ModelHandoffSpec, bins: Groups) -> MetricPlan:
         )
     return CountPlan(
         name=metric.name, role=role, critical=metric.critical, max_drop=metric.max_drop or 0.1
+    )
+
+
+def _sustained(metric: Metric, spec: ModelHandoffSpec) -> Sustained | None:
+    """``sustainedFor`` in windows of whole looks."""
+    if metric.sustained_for is None or metric.window is None or metric.max_kl is None:
+        return None
+    looks = max(1, round(metric.window / spec.monitoring.interval))
+    return Sustained(
+        max_kl=metric.max_kl,
+        window_looks=looks,
+        windows=max(1, round(metric.sustained_for / metric.window)),
+        action=OnAlarm(str(metric.action or "Rollback")),
     )
 
 

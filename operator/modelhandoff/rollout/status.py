@@ -41,6 +41,7 @@ def render(ctx: Context, move: Move) -> dict[str, Any]:
         step: dict[str, Any] = {
             "index": state.step + 1,
             "count": len(steps),
+            "label": f"{state.step + 1}/{len(steps)}",
             "weight": _weight(ctx),
         }
         if state.step_since is not None:
@@ -284,7 +285,7 @@ def _verdict(ctx: Context, move: Move) -> dict[str, Any]:
 def _metrics(ctx: Context) -> list[dict[str, Any]]:
     judged = ctx.collected.verdict if ctx.collected else None
     if judged is not None and not ctx.state.phase.terminal:
-        return [summary(metric) for metric in judged.metrics]
+        return [summary(metric, ctx.spec) for metric in judged.metrics]
     return [dict(metric) for metric in ctx.state.metrics]
 
 

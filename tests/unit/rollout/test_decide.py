@@ -157,6 +157,22 @@ class TestRollout:
         assert model.workloads["legacy"].desired == legacy.desired
         assert not any(getattr(w, "workload", "") == "legacy" for w in model.writes)
 
+    def test_an_adopted_deployment_is_retired_only_when_that_is_allowed(self) -> None:
+        model = Model()
+        model.adopt()
+        model.raw_spec["baseline"] = {
+            "workloadRef": {"name": "legacy"},
+            "scaleDown": "OnPromotion",
+        }
+        model.said = OPEN
+        model.run()
+        model.look(GOOD, hours=1)
+        model.look(PROVEN, hours=1)
+        assert model.workloads["legacy"].desired == 2, "it stays warm first"
+        model.pass_time(hours=2)
+        model.run()
+        assert model.workloads["legacy"].desired == 0
+
 
 class TestCapacity:
     def provisioning(self) -> Model:
