@@ -27,7 +27,7 @@ from modelhandoff.cluster.kinds import (
 )
 from modelhandoff.cluster.objects import thaw
 from modelhandoff.cluster.routing import RouteReader
-from modelhandoff.cluster.store import DEFAULT_POLICY, HandoffKey, Store
+from modelhandoff.cluster.store import DEFAULT_POLICY, EVERY_HOST, HandoffKey, Store
 from modelhandoff.errors import HandoffError, InvalidSpecError, cut
 from modelhandoff.rollout.snapshot import (
     AttemptView,
@@ -91,16 +91,30 @@ def _handoff(store: Store, raw: Raw) -> HandoffView:
 
 
 def _resolved(store: Store, raw: Raw) -> tuple[ModelHandoffSpec | None, tuple[str, ...]]:
-    written = raw.get("spec")
+    """The resolved spec, or what is wrong with it; made anew when it or its policy changes."""
+    meta, written = raw["metadata"], raw.get("spec")
     if not isinstance(written, Mapping):
         return None, ("spec: required block is missing; got nothing; allowed an object",)
+    policy = store.get(POLICY, "", _policy_name(written) or DEFAULT_POLICY)
+    version = None if policy is None else policy["metadata"].get("resourceVersion")
+    stamp = (meta.get("uid"), meta.get("generation"), version)
+    key = HandoffKey(meta["namespace"], meta["name"])
+    return store.memo(key, stamp, lambda: _resolve(store, written))
+
+
+def _resolve(store: Store, written: Raw) -> tuple[ModelHandoffSpec | None, tuple[str, ...]]:
     try:
-        policy = _policy(store, written)
-        return resolve(written, policy), ()
+        return resolve(written, _policy(store, written)), ()
     except InvalidSpecError as error:
         return None, tuple(str(line) for line in error.errors)
     except HandoffError as error:
         return None, (str(error),)
+
+
+def _policy_name(written: Raw) -> str:
+    reference = written.get("policyRef")
+    named = reference.get("name") if isinstance(reference, Mapping) else None
+    return named if isinstance(named, str) else ""
 
 
 def _policy(store: Store, written: Raw) -> PolicySpec | None:
@@ -109,11 +123,10 @@ def _policy(store: Store, written: Raw) -> PolicySpec | None:
     Raises:
         HandoffError: the policy that is named does not exist, or cannot be read.
     """
-    reference = written.get("policyRef")
-    named = reference.get("name") if isinstance(reference, Mapping) else None
-    found = store.get(POLICY, "", named if isinstance(named, str) else DEFAULT_POLICY)
+    named = _policy_name(written)
+    found = store.get(POLICY, "", named or DEFAULT_POLICY)
     if found is None:
-        if named is None:
+        if not named:
             return None
         known = ", ".join(sorted(p["metadata"]["name"] for p in store.all(POLICY))) or "none"
         raise HandoffError(
@@ -228,4 +241,5 @@ def _conflicts(
 ) -> tuple[str, ...]:
     if spec is None or spec.rollout.route.gateway is None:
         return ()
-    return routes.conflicts(spec, key.namespace, names.route_name(key.name), store.all(HTTPROUTE))
+    rivals = store.routes(spec.rollout.route.hostnames or (EVERY_HOST,))
+    return routes.conflicts(spec, key.namespace, names.route_name(key.name), rivals)

@@ -7,9 +7,9 @@ before it wrote. Everything runs in one event loop: no locks, no awaits in betwe
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 from modelhandoff.api import names
 from modelhandoff.cluster.kinds import DEPLOYMENT, HANDOFF, HTTPROUTE, POLICY, SERVICE, Kind
@@ -17,7 +17,11 @@ from modelhandoff.cluster.slim import slim
 
 Raw = dict[str, Any]
 
+T = TypeVar("T")
+
 DEFAULT_POLICY = "default"
+EVERY_HOST = "*"
+"""Stands for the host names of a route that names none."""
 MAX_TOMBSTONES = 4096
 
 
@@ -56,6 +60,8 @@ class Store:
         self._adopted: dict[ObjectKey, set[HandoffKey]] = defaultdict(set)
         self._policies: dict[str, set[HandoffKey]] = defaultdict(set)
         self._gateways: dict[ObjectKey, set[HandoffKey]] = defaultdict(set)
+        self._hosts: dict[str, dict[ObjectKey, None]] = defaultdict(dict)
+        self._memos: dict[HandoffKey, tuple[tuple[object, ...], Any]] = {}
         self._tombstones: dict[str, None] = {}
 
     # Writing
@@ -143,6 +149,21 @@ class Store:
         """All handoffs, by name."""
         return tuple(sorted(HandoffKey(*key) for key in self._shelves[HANDOFF.plural].objects))
 
+    def routes(self, hosts: Iterable[str]) -> Iterator[Raw]:
+        """HTTPRoutes that name one of the hosts, or none at all where one of them is ``*``."""
+        found = {key: None for host in hosts for key in self._hosts.get(host, ())}
+        for key in found:
+            yield self._shelves[HTTPROUTE.plural].objects[key]
+
+    def memo(self, key: HandoffKey, stamp: tuple[object, ...], make: Callable[[], T]) -> T:
+        """What ``make`` made for a handoff when it last had this stamp; forgotten with it."""
+        known = self._memos.get(key)
+        if known is not None and known[0] == stamp:
+            return cast("T", known[1])
+        made = make()
+        self._memos[key] = (stamp, made)
+        return made
+
     def count(self, kind: Kind) -> int:
         """How many objects of a kind are held."""
         return len(self._shelves[kind.plural].objects)
@@ -156,6 +177,9 @@ class Store:
         if kind is HANDOFF:
             for index, what in self._references(key):
                 index[what].add(HandoffKey(*key))
+        elif kind is HTTPROUTE:
+            for host in _hosts(self._shelves[kind.plural].objects[key]):
+                self._hosts[host][key] = None
         return self._affected(kind, key, owner)
 
     def _remove(self, kind: Kind, key: ObjectKey) -> set[HandoffKey]:
@@ -171,6 +195,11 @@ class Store:
                 index[what].discard(HandoffKey(*key))
                 if not index[what]:
                     del index[what]
+        elif kind is HTTPROUTE:
+            for host in _hosts(shelf.objects[key]):
+                self._hosts[host].pop(key, None)
+                if not self._hosts[host]:
+                    del self._hosts[host]
         del shelf.objects[key]
         return touched
 
@@ -185,6 +214,8 @@ class Store:
         if known is None or known["metadata"].get("uid") != uid:
             return set()
         touched = self._remove(kind, key)
+        if kind is HANDOFF:
+            self._memos.pop(HandoffKey(*key), None)
         return touched | self._competitors(known) if kind is HTTPROUTE else touched
 
     def _competitors(self, route: Mapping[str, Any] | None) -> set[HandoffKey]:
@@ -261,6 +292,10 @@ def _text(tree: Any, *path: str) -> str:
             return ""
         tree = tree.get(step)
     return tree if isinstance(tree, str) else ""
+
+
+def _hosts(route: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((route.get("spec") or {}).get("hostnames") or (EVERY_HOST,)))
 
 
 def _claims(route: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelhandoff.api.handoff import ModelHandoffSpec
+from modelhandoff.cluster.store import EVERY_HOST
 from modelhandoff.traffic.manifest import GATEWAY_GROUP
-
-EVERY_HOST = "*"
 
 
 @dataclass(frozen=True, slots=True)

@@ -498,3 +498,20 @@ def test_the_route_and_its_rivals():
 def test_a_snapshot_of_the_same_store_is_the_same():
     objects = [mine(), raw.attempt(), raw.deployment(), raw.pod(), raw.route()]
     assert seen(*objects) == seen(*objects)
+
+
+def test_an_edit_and_a_policy_change_are_seen_at_once():
+    store = Store()
+    store.upsert(HANDOFF, mine())
+
+    def delay():
+        found = observe.snapshot(store, FRAUD, NOW, HTTPRouteRouter())
+        return found.handoff.spec.rollout.scale_down_delay.total_seconds()
+
+    assert delay() == 1800
+    store.upsert(POLICY, policy(defaults={"scaleDownDelay": "5m"}))
+    assert delay() == 300
+    edited = mine(generation=2, resourceVersion="999999")
+    edited["spec"]["rollout"]["scaleDownDelay"] = "1m"
+    store.upsert(HANDOFF, edited)
+    assert delay() == 60

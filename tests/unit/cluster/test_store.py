@@ -251,3 +251,41 @@ def test_of_a_foreign_route_only_its_claims_are_kept(store):
     ours = store.get(HTTPROUTE, "payments", "fraud")
     assert ours["spec"]["rules"][0]["backendRefs"][1]["weight"] == 10
     assert ours["metadata"]["annotations"][names.ANNOTATION_OWNER].startswith("payments/fraud/")
+
+
+# Looking up routes and remembering
+
+
+def names_of(found):
+    return {obj["metadata"]["name"] for obj in found}
+
+
+def test_routes_are_found_by_their_hosts_as_they_are_now(store):
+    plain = raw.route("plain", ours=False, hostnames=None)
+    named = raw.route("named", ours=False, hostnames=["a.example", "b.example"])
+    store.upsert(HTTPROUTE, plain)
+    store.upsert(HTTPROUTE, named)
+    assert names_of(store.routes(["a.example", "b.example"])) == {"named"}
+    assert names_of(store.routes(["*"])) == {"plain"}
+    moved = at(named, 70000)
+    moved["spec"]["hostnames"] = ["c.example"]
+    store.upsert(HTTPROUTE, moved)
+    assert names_of(store.routes(["a.example"])) == set()
+    assert names_of(store.routes(["c.example"])) == {"named"}
+    store.apply(HTTPROUTE, "DELETED", at(moved, 70001))
+    assert names_of(store.routes(["c.example"])) == set()
+
+
+def test_what_was_made_is_made_again_when_its_stamp_changes(store):
+    made = []
+
+    def make():
+        made.append(1)
+        return len(made)
+
+    obj = raw.handoff()
+    store.upsert(HANDOFF, obj)
+    assert [store.memo(FRAUD, (1,), make) for _ in range(3)] == [1, 1, 1]
+    assert store.memo(FRAUD, (2,), make) == 2
+    store.apply(HANDOFF, "DELETED", obj)
+    assert store.memo(FRAUD, (2,), make) == 3
