@@ -186,7 +186,11 @@ class Batches:
             if batch.now - one.asked > REMEMBERED * window.interval / 1000:
                 del known[scope]
                 self._sizes.pop(scope, None)
-            elif window.steady and scope not in self._answers.get(batch.key, {}):
+            elif (
+                window.steady
+                and scope not in self._answers.get(batch.key, {})
+                and scope not in self._alone
+            ):
                 self._add(batch, one.names, scope)
 
     def _forget(self, batch: _Batch) -> None:

@@ -96,9 +96,8 @@ class Closed:
         cursor: where the next call resumes.
         warnings: one line each, for people (a pod that went silent, buckets out of order, ...).
         edges: inner bin edges behind every ``Bins`` measurement, by its key in
-            ``Interval.metrics``: ``<metric>`` for a feature or a histogram of one's own,
-            ``<metric>/<output>`` per output of the server. The last bin counts missing values
-            where the server counts them.
+            ``Interval.metrics``: ``<metric>``, or ``<metric>/<output>`` for a server with several
+            outputs. The last bin counts missing values where the server counts them.
     """
 
     intervals: tuple[Interval, ...]

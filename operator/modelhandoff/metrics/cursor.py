@@ -74,6 +74,7 @@ class Cursor:
         targets: every process seen lately.
         asked: names of the metrics that were asked for; one asked for the first time has no
             earlier value, however long it has been counting.
+        edges: by measurement key, the inner bin edges of the first interval; they never change.
     """
 
     interval: float
@@ -81,6 +82,7 @@ class Cursor:
     closed: int
     targets: tuple[Target, ...] = ()
     asked: frozenset[str] = field(default_factory=frozenset)
+    edges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """One compact JSON text; :meth:`from_json` gives back an equal cursor."""
@@ -92,6 +94,7 @@ class Cursor:
                 "f": self.first,
                 "i": self.closed,
                 "n": sorted(self.asked),
+                "b": {key: [_short(x) for x in edges] for key, edges in self.edges.items()},
                 "k": _pack(keys),
                 "t": [_target_out(target, _order(keys)) for target in self.targets],
             },
@@ -121,6 +124,9 @@ class Cursor:
                 closed=_whole(data["i"]),
                 targets=tuple(_target_in(one, keys) for one in data["t"]),
                 asked=frozenset(str(name) for name in data["n"]),
+                edges={
+                    str(key): tuple(_number(x) for x in edges) for key, edges in data["b"].items()
+                },
             )
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise CursorError(f"damaged; got {cut(error)}") from None

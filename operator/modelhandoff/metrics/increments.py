@@ -101,6 +101,7 @@ class _Walker:
         self._before = before
         self._span = span
         self._requests = requests
+        self._new = span.new
         self._readings: dict[Key, Reading] = dict(before.readings) if before else {}
         self._started = before.started if before else None
         self.last: int | None = round(before.scraped * 1000) if before else None
@@ -114,7 +115,8 @@ class _Walker:
     def take(self, scrape: Scrape) -> None:
         """Count one scrape."""
         if self._has_restarted(scrape):
-            self._readings = {key: Reading(one.at, 0.0) for key, one in self._readings.items()}
+            # Whatever the new process shows was counted from 0, and its buckets may be others.
+            self._readings, self._new = {}, frozenset()
             self._restarts.append((self.last or scrape.at, scrape.at))
         fallen = self._fallen(scrape)
         into: dict[Key, float] | None = None
@@ -200,7 +202,7 @@ class _Walker:
         known = self._readings.get(key)
         if known is not None:
             return 0.0 if fallen and _group(key) in fallen else known.value
-        if key[0] in self._span.new:
+        if key[0] in self._new:
             return value
         if self.last is not None:
             return 0.0

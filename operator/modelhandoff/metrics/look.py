@@ -96,13 +96,13 @@ class Look:
         flaws = [flaw for process in pods.found.values() for flaw in mend(process)]
         walks, silent, warnings = self._walk(pods, ends[-1])
         intervals: list[Interval] = []
-        edges: dict[str, tuple[float, ...]] = {}
+        edges: dict[str, tuple[float, ...]] = dict(cursor.edges) if cursor else {}
         missing: list[str] = []
         last = self._closed
         for end in ends:
-            made = self._measure(last + 1, end, pods, walks)
+            made = self._measure(last + 1, end, pods, walks, edges)
             intervals.append(self._interval(last + 1, end, made, flaws))
-            edges |= made.edges
+            edges = made.edges | edges
             missing += made.missing
             last = end
         if not any(interval.metrics for interval in intervals):
@@ -117,6 +117,7 @@ class Look:
                 closed=last,
                 targets=self._remembered(targets, last),
                 asked=self.reads.names,
+                edges=edges,
             ),
             tuple(dict.fromkeys(warnings)),
             edges,
@@ -218,7 +219,14 @@ class Look:
                 warnings += said
         return walks, silent, warnings
 
-    def _measure(self, begin: int, end: int, pods: _Pods, walks: Mapping[str, Walk]) -> Measured:
+    def _measure(
+        self,
+        begin: int,
+        end: int,
+        pods: _Pods,
+        walks: Mapping[str, Walk],
+        edges: Mapping[str, tuple[float, ...]],
+    ) -> Measured:
         def arm(workload: str) -> Arm:
             known, added = {}, {}
             for pod in pods.of(workload):
@@ -242,7 +250,9 @@ class Look:
         arms = self.request.arms
         baseline = None if arms.baseline is None else arm(arms.baseline)
         try:
-            return measure(self.reads, arm(arms.candidate), baseline, self.request.bins)
+            return measure(
+                self.reads, arm(arms.candidate), baseline, {**edges, **self.request.bins}
+            )
         except WireError as error:
             raise MetricsError(
                 Trouble.NOT_A_COUNT, f"the counters contradict themselves: {error}"

@@ -279,7 +279,7 @@ def _drift(
         wanted = [(name, recipe.only)]
     else:
         values = sorted(_values(found.candidate, one, recipe.split))
-        wanted = [(f"{name}/{value}", value) for value in values]
+        wanted = [(f"{name}/{value}" if len(values) > 1 else name, value) for value in values]
     pairs = [
         (key, _bins(_Slot(key, name, recipe, value, bins.get(key)), found, out))
         for key, value in wanted
@@ -338,13 +338,11 @@ def _bins(slot: _Slot, arms: _Arms, out: Measured) -> Bins | None:
 
 
 def _missing(slot: _Slot, arms: _Arms) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """One more bin for values that were missing, where the servers of all arms count them."""
+    """One more bin for values that were missing, for servers that count them apart."""
     recipe, value = slot.recipe, slot.value
     if recipe.missing is None:
         return (), ()
     every = [arms.candidate, *([arms.baseline] if arms.baseline is not None else [])]
-    if not all(arm.has(recipe.missing.name) for arm in every):
-        return (), ()
     counts = [
         math.fsum(
             added

@@ -29,6 +29,7 @@ __all__ = ["Endpoint", "PrometheusEndpoint", "Source"]
 
 _CHUNK: Final = 1 << 16
 _QUERY_SHOWN: Final = 300
+_TOO_HEAVY: Final = (413, 414, 422)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,10 @@ def _json(status: int, body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         shown = cut(text[:200].decode("utf-8", "replace"))
         if status != 200:
-            raise MetricsError(Trouble.HTTP_STATUS, f"HTTP {status}: {shown}") from None
+            heavy = status in _TOO_HEAVY
+            raise MetricsError(
+                Trouble.TOO_HEAVY if heavy else Trouble.HTTP_STATUS, f"HTTP {status}: {shown}"
+            ) from None
         if text[:1] == b"{":
             raise MetricsError(
                 Trouble.TRUNCATED, f"the JSON ends too early, after {len(body)} bytes"
@@ -228,7 +232,7 @@ def _refusal(status: int, answer: dict[str, Any]) -> MetricsError:
     message = f"HTTP {status} {cut(kind or '')}: {said}".replace(" :", ":")
     if kind in ("timeout", "canceled"):
         return MetricsError(Trouble.TIMEOUT, message)
-    if status in (413, 414, 422) or kind == "execution":
+    if status in _TOO_HEAVY or kind == "execution":
         return MetricsError(Trouble.TOO_HEAVY, message)
     if status == 400 or kind == "bad_data":
         return MetricsError(Trouble.BAD_QUERY, message)
