@@ -239,7 +239,7 @@ def _jobs(store: Store, key: HandoffKey) -> dict[str, JobView]:
 def _conflicts(
     store: Store, key: HandoffKey, spec: ModelHandoffSpec | None, routes: RouteReader
 ) -> tuple[str, ...]:
-    if spec is None or spec.rollout.route.gateway is None:
+    if spec is None:
         return ()
     rivals = store.routes(spec.rollout.route.hostnames or (EVERY_HOST,))
     return routes.conflicts(spec, key.namespace, names.route_name(key.name), rivals)

@@ -200,8 +200,8 @@ async def delete(shop: Workshop, action: DeleteWorkload) -> None:
     service = shop.store.get(SERVICE, shop.namespace, name)
     if service is not None and is_ours(service, shop.handoff.name):
         await shop.writer.delete(SERVICE, name, uid=service["metadata"].get("uid", ""))
-    if _has_budget(shop, name):
-        await shop.writer.delete(DISRUPTION_BUDGET, name)
+    # Whether it has one is known from attempts only, and those may be gone by now.
+    await shop.writer.delete(DISRUPTION_BUDGET, name)
     uid = "" if deployment is None else deployment["metadata"].get("uid", "")
     await shop.writer.delete(DEPLOYMENT, name, uid=uid)
 

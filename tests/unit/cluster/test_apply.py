@@ -355,6 +355,14 @@ async def test_deleting_a_revision_takes_its_deployment_last(world):
     await world.do(DeleteWorkload(WORKLOAD))
 
 
+async def test_a_revision_whose_attempts_are_gone_leaves_nothing_behind(world):
+    await with_workload(world, candidate={"serving": {"replicas": 2}})
+    await world.do(DeleteAttempt(ATTEMPT_NAME))
+    await world.do(DeleteWorkload(WORKLOAD))
+    for kind in (kinds.SERVICE, kinds.DISRUPTION_BUDGET, kinds.DEPLOYMENT):
+        assert await world.missing(kind, WORKLOAD)
+
+
 async def test_an_adopted_deployment_is_never_deleted(world):
     adopted = raw.deployment("legacy", ours=False)
     await world.seed(kinds.DEPLOYMENT, raw.unborn(adopted))
