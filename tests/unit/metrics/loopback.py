@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 from collections.abc import Callable
@@ -95,7 +96,7 @@ def matrix(series: list[Series]) -> dict[str, object]:
         {
             "metric": {"__name__": one.name, **one.labels},
             "values": [
-                [at / 1000, f"{value:g}" if value == value else "NaN"]
+                [at / 1000, "NaN" if math.isnan(value) else repr(value)]
                 for at, value in zip(one.times, one.values, strict=True)
             ],
         }

@@ -16,8 +16,8 @@ from modelhandoff.metrics.prometheus import Source
 from modelhandoff.metrics.trouble import Trouble
 
 from .history import START, Server
-from .loopback import JSON, LoopbackPrometheus, Reply
 from .looking import ERRORS, LATENCY, request
+from .loopback import JSON, LoopbackPrometheus, Reply
 
 DRIFT = {"name": "scores", "type": "Drift", "of": "Output", "maxKL": 0.2}
 Open = Callable[..., PrometheusCollector]

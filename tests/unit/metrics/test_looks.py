@@ -16,22 +16,21 @@ from .looking import ERRORS, LATENCY, Watcher, request
 NEW, OLD = "fraud-v2-7d9f-abcde", "fraud-v1-7d9f-abcde"
 
 
-def serve(
-    stored: Stored, pod: str, begin: float, end: float, rate: float = 2, step: float = 5
-) -> Server:
-    """A pod that answers ``rate`` requests a scrape from ``begin`` to ``end``."""
+def serve(stored: Stored, pod: str, begin: float, end: float, rate: float = 2) -> Server:
+    """A pod that answers ``rate`` requests between scrapes from ``begin`` to ``end``."""
     server = Server(stored, pod, START - 100, instance=f"10.0.0.{len(stored.samples)}:80")
     server.requests(0)
-    more(server, begin, end, rate, step)
+    more(server, begin, end, rate)
     return server
 
 
-def more(server: Server, begin: float, end: float, rate: float = 2, step: float = 5) -> None:
+def more(server: Server, begin: float, end: float, rate: float = 2) -> None:
+    """Requests and a scrape every 5 s."""
     at = begin
     while at <= end:
         server.requests(rate)
         server.scrape(START + at)
-        at += step
+        at += 5
 
 
 class TestGrid:

@@ -78,7 +78,7 @@ def test_nobody_listens() -> None:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
     source = Source("main", url, timeout=5.0)
-    with pytest.raises(MetricsError, match="cannot connect to .*refused") as caught:
+    with pytest.raises(MetricsError, match=r"cannot connect to .*refused") as caught:
         PrometheusEndpoint(source, time.monotonic).ask(QUERY, AT)
     assert caught.value.trouble is Trouble.REFUSED
     assert caught.value.trouble.reason is Reason.METRICS_ERROR
@@ -87,7 +87,7 @@ def test_nobody_listens() -> None:
 def test_no_answer_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         source = Source("main", f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2)
-        with pytest.raises(MetricsError, match="no full answer within 0.2 s") as caught:
+        with pytest.raises(MetricsError, match=r"no full answer within 0\.2 s") as caught:
             PrometheusEndpoint(source, time.monotonic).ask(QUERY, AT)
     assert caught.value.trouble is Trouble.TIMEOUT
 

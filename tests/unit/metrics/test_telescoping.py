@@ -16,13 +16,13 @@ INTERVAL, LAG = 10.0, 5.0
 LENGTH = 12
 
 
-@dataclass
-class Truth:
-    """What a reader of all scrapes in order can know of one pod."""
+@dataclass(frozen=True)
+class Pod:
+    """What is special about a pod: born within the run or before it; tells its start time."""
 
-    counted: float = 0.0
-    life: float = 0.0
-    """Exposed by the living process so far, and counted."""
+    name: str
+    young: bool
+    tells_start: bool
 
 
 @st.composite
@@ -58,8 +58,8 @@ def test_counts_telescope_to_what_was_exposed(
     expected = 0.0
     for index, events in enumerate(pods):
         # A pod that cannot tell its start time is only taken for granted from its first scrape.
-        young = born[index] and tells_start
-        expected += _play(stored, f"fraud-v2-7d9f-abcd{index}", events, young, delays, tells_start)
+        pod = Pod(f"fraud-v2-7d9f-abcd{index}", born[index] and tells_start, tells_start)
+        expected += _play(stored, pod, events, delays)
     # A pod that never moves keeps every interval closable, so that only counting is at stake.
     steady = Server(stored, "fraud-v2-7d9f-zzzzz", START - 100, instance="10.0.0.9:8080")
     steady.requests(5)
@@ -74,16 +74,13 @@ def test_counts_telescope_to_what_was_exposed(
 
 
 def _play(
-    stored: Stored,
-    pod: str,
-    events: list[tuple[float, str, int]],
-    young: bool,
-    delays: list[float],
-    tells_start: bool,
+    stored: Stored, pod: Pod, events: list[tuple[float, str, int]], delays: list[float]
 ) -> float:
-    instance = f"10.0.0.{pod[-1]}:8080"
-    first = events[0][0] if young else START - 100
-    server = Server(stored, pod, first, instance=instance, tells_start=tells_start)
+    """Store the pod's scrapes; returns the requests that a reader of all of them can know of."""
+    instance = f"10.0.0.{pod.name[-1]}:8080"
+    first = events[0][0] if pod.young else START - 100
+    young, tells_start = pod.young, pod.tells_start
+    server = Server(stored, pod.name, first, instance=instance, tells_start=tells_start)
     server.requests(0)
     if not young:
         server.requests(1000)
@@ -92,7 +89,7 @@ def _play(
     for number, (at, kind, amount) in enumerate(events):
         if kind == "requests":
             server.requests(amount)
-        elif kind == "new code" and (not young or counted or number > 0):
+        elif kind == "new code":
             server.requests(amount, code=503)
         elif kind == "restart":
             # A start time is known to 1.5 s, and a process without one gives itself away only
