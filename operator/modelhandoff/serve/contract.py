@@ -21,13 +21,26 @@ class Violation:
     message: str
 
 
-def column_of(array: Array, column: int | None) -> list[Any]:
-    """One feature's or output's values, one per row."""
-    if column is None:
-        values: list[Any] = array.ravel().tolist()
-    else:
-        values = array.reshape(array.shape[0], -1)[:, column].tolist()
-    return values
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What one request brought.
+
+    Attributes:
+        violations: everything that breaks the contract, row by row.
+        values: name and number of every feature of every row, NaN where missing.
+    """
+
+    violations: list[Violation]
+    values: list[tuple[str, float]]
+
+
+def rows_of(array: Array) -> list[list[Any]]:
+    """A tensor's values as one flat list per row; a tensor without rows is one row."""
+    if array.size == 0:
+        return []
+    flat = array.reshape(array.shape[0], -1) if array.ndim else array.reshape(1, 1)
+    rows: list[list[Any]] = flat.tolist()
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,57 +83,61 @@ def named_rows(document: Any, *, max_rows: int) -> NamedRows:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """A reference document tied to a model's tensors.
+    """A reference document tied to a model's tensors. Use :func:`bind` to make one.
 
-    Use :func:`bind` to make one.
+    Attributes:
+        inputs: the model's inputs.
+        features: named values of the inputs.
+        outputs: watched values of the outputs.
+        numeric: inputs whose values are numbers.
+        unnamed: floating-point inputs and columns that no feature names.
+        named_route: whether the features cover every column of every input.
     """
 
     inputs: tuple[TensorSpec, ...]
     features: tuple[Feature, ...]
     outputs: tuple[Output, ...]
+    numeric: frozenset[str]
+    unnamed: tuple[tuple[str, int], ...]
     named_route: bool
 
-    def violations(self, feeds: Feeds) -> list[Violation]:
-        """Everything in a decoded request that breaks the contract, row by row.
+    def inspect(self, feeds: Feeds) -> Inspection:
+        """Violations and feature values of a decoded request.
 
-        NaN in a value that no feature allows to be missing is always among them.
+        NaN in a value that no feature allows to be missing is always a violation.
         """
-        found: list[Violation] = []
-        bound: set[tuple[str, int]] = set()
+        rows = {name: rows_of(array) for name, array in feeds.items()}
+        violations: list[Violation] = []
+        values: list[tuple[str, float]] = []
         for feature in self.features:
-            bound.add((feature.input, feature.column or 0))
-            for row, value in enumerate(column_of(feeds[feature.input], feature.column)):
-                violation = _check(feature, row, value)
+            column = feature.column or 0
+            numeric = feature.input in self.numeric
+            for index, row in enumerate(rows[feature.input]):
+                value = row[column]
+                violation = _check(feature, index, value)
                 if violation is not None:
-                    found.append(violation)
-        for spec in self.inputs:
-            if spec.datatype not in FLOATS:
-                continue
-            array = feeds[spec.name].reshape(feeds[spec.name].shape[0] if spec.shape else 1, -1)
-            for column in range(array.shape[1]):
-                if (spec.name, column) in bound:
-                    continue
-                for row, value in enumerate(array[:, column].tolist()):
-                    if math.isnan(value):
-                        message = f"{spec.name}[{row}][{column}]: not a number; got NaN or null"
-                        found.append(Violation(spec.name, Rule.MISSING, message))
-        return found
+                    violations.append(violation)
+                if numeric:
+                    values.append((feature.name, float(value)))
+        for name, column in self.unnamed:
+            for index, row in enumerate(rows[name]):
+                if math.isnan(row[column]):
+                    message = f"{name}[{index}][{column}]: not a number; got NaN or null"
+                    violations.append(Violation(name, Rule.MISSING, message))
+        return Inspection(violations, values)
 
-    def feature_values(self, feeds: Feeds) -> list[tuple[str, float]]:
-        """Name and number of every feature of every row (NaN where missing)."""
+    def output_values(self, outputs: Feeds) -> list[dict[str, float]]:
+        """The watched outputs by name, one mapping per row."""
+        watched = {output.output for output in self.outputs}
+        tables = {name: rows_of(outputs[name]) for name in watched}
+        count = max((len(table) for table in tables.values()), default=0)
         return [
-            (feature.name, float(value))
-            for feature in self.features
-            if _is_numeric(self.inputs, feature.input)
-            for value in column_of(feeds[feature.input], feature.column)
-        ]
-
-    def output_values(self, outputs: Feeds) -> list[tuple[str, float]]:
-        """Name and number of every watched output of every row."""
-        return [
-            (output.name, float(value))
-            for output in self.outputs
-            for value in column_of(outputs[output.output], output.column)
+            {
+                output.name: float(tables[output.output][row][output.column or 0])
+                for output in self.outputs
+                if row < len(tables[output.output])
+            }
+            for row in range(count)
         ]
 
     def feeds_from_rows(self, rows: Sequence[Mapping[str, Any]], where: Sequence[str]) -> Feeds:
@@ -187,17 +204,10 @@ def _check(feature: Feature, row: int, value: float | str) -> Violation | None:
     return None
 
 
-def _is_numeric(specs: Sequence[TensorSpec], name: str) -> bool:
-    return any(spec.name == name and spec.datatype != "BYTES" for spec in specs)
-
-
 def bind(
     inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], reference: Reference | None
 ) -> Contract:
     """Tie a reference document to a model's tensors.
-
-    ``named_route`` of the result is True when the features cover every column of every input,
-    so that a request can be written as named features.
 
     Raises:
         BadReference: the document names a tensor or a column that the model does not have.
@@ -228,7 +238,20 @@ def bind(
     named_route = bool(features) and all(
         (spec.name, column) in covered for spec in inputs for column in range(_width(spec))
     )
-    return Contract(tuple(inputs), features, watched, named_route)
+    return Contract(
+        inputs=tuple(inputs),
+        features=features,
+        outputs=watched,
+        numeric=frozenset(spec.name for spec in inputs if spec.datatype != "BYTES"),
+        unnamed=tuple(
+            (spec.name, column)
+            for spec in inputs
+            if spec.datatype in FLOATS
+            for column in range(_width(spec))
+            if (spec.name, column) not in covered
+        ),
+        named_route=named_route,
+    )
 
 
 def _width(spec: TensorSpec) -> int:

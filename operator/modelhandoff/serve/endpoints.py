@@ -19,10 +19,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from modelhandoff.serve.batching import TooManyWaiting
-from modelhandoff.serve.contract import column_of, named_rows
+from modelhandoff.serve.contract import named_rows
 from modelhandoff.serve.metrics import CONTENT_TYPE
 from modelhandoff.serve.model import ModelFailed
-from modelhandoff.serve.refusals import Refused, shown
+from modelhandoff.serve.refusals import Refused, Rule, shown
 from modelhandoff.serve.service import Service, Serving, State
 from modelhandoff.serve.settings import ContractMode
 from modelhandoff.serve.tensors import Feeds, decode_request, encode_outputs, wanted_outputs
@@ -216,14 +216,9 @@ class Endpoints:
         named = named_rows(document, max_rows=self._settings.max_rows)
         feeds = serving.contract.feeds_from_rows(named.rows, named.paths)
         outputs = await self._predict(serving, feeds)
-        columns = {
-            output.name: column_of(outputs[output.output], output.column)
-            for output in serving.contract.outputs
-        }
-        answers = [
-            {name: values[index] for name, values in columns.items()}
-            for index in range(len(named.rows))
-        ]
+        answers: list[dict[str, Any]] = [*serving.contract.output_values(outputs)]
+        if len(answers) != len(named.rows):
+            raise ModelFailed("the model did not answer row by row")
         if self._settings.abstain_output:
             for answer in answers:
                 answer["abstained"] = self._abstains(answer[self._settings.abstain_output])
@@ -238,14 +233,14 @@ class Endpoints:
     async def _predict(self, serving: Serving, feeds: Feeds) -> Feeds:
         """Contract, queue, model, and what the metrics must know of all three."""
         metrics, settings = self._service.metrics, self._settings
-        violations = serving.contract.violations(feeds)
-        for violation in violations:
+        inspection = serving.contract.inspect(feeds)
+        for violation in inspection.violations:
             metrics.violated(violation.field, violation.rule)
         refuse_all = settings.contract is ContractMode.REFUSE
-        for violation in violations:
-            if refuse_all or violation.rule == "missing":
+        for violation in inspection.violations:
+            if refuse_all or violation.rule is Rule.MISSING:
                 raise Refused(violation.message)
-        for name, value in serving.contract.feature_values(feeds):
+        for name, value in inspection.values:
             metrics.feature(name, value)
         rows = max((array.shape[0] for array in feeds.values() if array.ndim), default=1)
         try:
@@ -255,9 +250,10 @@ class Endpoints:
             message = f"no answer within {settings.request_timeout:g} s"
             raise Refused(message, status=503) from None
         abstained = 0
-        for name, value in serving.contract.output_values(outputs):
-            metrics.output(name, value)
-            abstained += name == settings.abstain_output and self._abstains(value)
+        for row in serving.contract.output_values(outputs):
+            for name, value in row.items():
+                metrics.output(name, value)
+                abstained += name == settings.abstain_output and self._abstains(value)
         metrics.abstained(abstained)
         return outputs
 

@@ -24,6 +24,9 @@ from modelhandoff.serve.service import Service
 from modelhandoff.serve.settings import Settings, parse
 
 log = logging.getLogger(__name__)
+KEEP_ALIVE = 3900.0
+"""Seconds an idle connection is kept. Longer than a gateway's own hour (Envoy's default), so that
+it is never us who close a pooled connection just as the next request is being written to it."""
 UNUSABLE = (ModelUnusable, BadReference)
 
 
@@ -59,7 +62,10 @@ class Listener:
 
     def _runner(self, app: web.Application) -> web.AppRunner:
         return web.AppRunner(
-            app, access_log=None, shutdown_timeout=self._service.settings.drain_timeout
+            app,
+            access_log=None,
+            keepalive_timeout=KEEP_ALIVE,
+            shutdown_timeout=self._service.settings.drain_timeout,
         )
 
     async def open(self) -> list[int]:

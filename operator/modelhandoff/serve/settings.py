@@ -171,7 +171,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         model_version=args.model_version,
         host=args.host,
         port=args.port,
-        metrics_port=args.metrics_port,
+        metrics_port=None if args.metrics_port == args.port != 0 else args.metrics_port,
         # Joining an absolute path to a directory yields the absolute path.
         reference=args.model_dir / args.reference if args.reference else None,
         examples=args.model_dir / examples if examples else None,

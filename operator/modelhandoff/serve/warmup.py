@@ -8,7 +8,8 @@ a graph that mixes rows (a softmax over the wrong axis, say) must never see join
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from modelhandoff.serve.refusals import Refused
 from modelhandoff.serve.tensors import FLOATS, NUMPY_OF, Array, Feeds, TensorSpec, decode_request
 
 MAX_EXAMPLES = 200
+ENOUGH = 3.0
 _RTOL, _ATOL = 1e-3, 1e-4
 
 
@@ -113,23 +115,35 @@ def _synthetic(spec: TensorSpec, noise: np.random.Generator) -> Array:
     return np.zeros(shape, dtype=NUMPY_OF[spec.datatype])
 
 
-def warm_up(model: Runnable, examples: Sequence[Feeds], calls: int) -> WarmedUp:
+def warm_up(
+    model: Runnable,
+    examples: Sequence[Feeds],
+    calls: int,
+    *,
+    enough: float = ENOUGH,
+    clock: Callable[[], float] = time.monotonic,
+) -> WarmedUp:
     """Call the model at least once per kind of call it will see. Blocks.
 
     Args:
         model: the model.
         examples: requests to cycle through, at least one.
         calls: single calls to make.
+        enough: seconds after which no further single call is made: a slow model is as warm after
+            a few calls as a fast one after many.
+        clock: monotonic seconds.
     """
-    failures = 0
+    failures = made = 0
     last_failure: str | None = None
-    for index in range(max(1, calls)):
+    end = clock() + enough
+    while made == 0 or (made < calls and clock() < end):
         try:
-            model.run(examples[index % len(examples)])
+            model.run(examples[made % len(examples)])
         except ModelFailed as error:
             failures += 1
             last_failure = str(error)
-    return WarmedUp(max(1, calls), failures, _rows_are_independent(model, examples), last_failure)
+        made += 1
+    return WarmedUp(made, failures, _rows_are_independent(model, examples), last_failure)
 
 
 def _rows_are_independent(model: Runnable, examples: Sequence[Feeds]) -> bool:

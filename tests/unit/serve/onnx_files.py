@@ -72,6 +72,16 @@ def row_mixing(path: Path) -> Path:
     )
 
 
+def summing(path: Path) -> Path:
+    """y = the sum of all of x, one number for the whole request."""
+    return save(
+        path,
+        [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)],
+        [info("x", FLOAT, ["rows", 1])],
+        [info("y", FLOAT, [])],
+    )
+
+
 def logarithm(path: Path) -> Path:
     """y = log x: not a finite number for x of 0 or below."""
     return save(

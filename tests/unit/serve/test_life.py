@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -11,9 +12,11 @@ import sys
 import aiohttp
 import pytest
 
-from modelhandoff.serve.model import ModelUnusable
+from modelhandoff.serve.contract import bind
+from modelhandoff.serve.model import ModelUnusable, load_model
 from modelhandoff.serve.reference import BadReference
 from modelhandoff.serve.service import State
+from modelhandoff.serve.warmup import synthetic_examples, warm_up
 from tests.unit.serve.onnx_files import (
     doubling,
     picky,
@@ -52,6 +55,14 @@ async def test_a_loaded_model_is_not_ready_until_it_has_answered(tmp_path):
     # The server's own calls are nobody's traffic.
     assert series['modelhandoff_server_requests_total{code="200"}'] == 0.0
     assert series["modelhandoff_server_batch_rows_count"] == 0.0
+
+
+def test_a_slow_model_is_warm_after_a_few_calls(tmp_path):
+    model = load_model(doubling(tmp_path / "m.onnx"), intra_op_threads=1)
+    examples = synthetic_examples(bind(model.inputs, model.outputs, None))
+    for calls, seconds_each, made in ((20, 0.0, 20), (20, 1.0, 3), (20, 60.0, 1)):
+        times = itertools.count(step=seconds_each) if seconds_each else itertools.repeat(0.0)
+        assert warm_up(model, examples, calls, enough=3.0, clock=times.__next__).calls == made
 
 
 async def test_golden_requests_warm_the_model_up(tmp_path):

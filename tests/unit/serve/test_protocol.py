@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.serve.onnx_files import doubling, server, tensor, typed, write_reference
+from tests.unit.serve.onnx_files import doubling, server, summing, tensor, typed, write_reference
 
 
 @pytest.fixture
@@ -144,3 +144,18 @@ async def test_an_unknown_address_is_404_with_one_line(running, path, said):
     assert status == 404
     assert said in body["error"]
     assert "\n" not in body["error"]
+
+
+async def test_a_model_with_one_answer_per_request_serves_tensors_and_single_rows(tmp_path):
+    feature = {"name": "v", "input": "x", "edges": [0.0], "counts": [1, 1]}
+    output = {"name": "total", "output": "y", "edges": [0.0], "counts": [1, 1]}
+    write_reference(tmp_path / "reference.json", features=[feature], outputs=[output])
+    flags = ("--reference", "reference.json", "--route", "/score")
+    async with server(summing(tmp_path / "m.onnx"), *flags) as running:
+        _, body, _ = await running.infer(tensor([1.0, 2.0, 4.0]))
+        assert body["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [], "data": [7.0]}]
+        _, body, _ = await running.post("/score", {"features": {"v": 3}})
+        assert body["outputs"] == {"total": 3.0}
+        status, body, _ = await running.post("/score", {"instances": [{"v": 3}, {"v": 4}]})
+        assert status == 500
+        assert body["error"].endswith("the model did not answer row by row")

@@ -45,6 +45,11 @@ def test_a_flag_wins_over_its_variable():
     assert settings.batch.max_rows == 4
 
 
+@pytest.mark.parametrize(("port", "own"), [("8080", None), ("8081", 8081)])
+def test_a_metrics_port_like_the_public_one_is_no_second_port(port, own):
+    assert parse(["--metrics-port", port], NEEDED).metrics_port == own
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("0.030", 0.03), ("30ms", 0.03), ("5s", 5.0), ("2m", 120.0), ("1h", 3600.0), (".5", 0.5)],
