@@ -23,7 +23,6 @@ outcome is one JSON line on standard output, also left as the termination messag
 from __future__ import annotations
 
 import argparse
-import http.client
 import itertools
 import json
 import os
@@ -36,16 +35,14 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Any, Final, NoReturn
-from urllib.parse import urlsplit
 
 from modelhandoff.verify.outcome import TERMINATION_LOG, write_termination_message
+from modelhandoff.verify.sending import Answer, BadRequest, Send, sender
 from modelhandoff.verify.synthetic import Unmakable, synthetic_requests
 
-MAX_ANSWER: Final = 16 * 1024 * 1024
 MAX_EXAMPLES: Final = 1000
 FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 2.0
-REQUEST_TIMEOUT: Final = 60.0
 
 
 class Exit(IntEnum):
@@ -61,30 +58,6 @@ class Verdict(StrEnum):
 
     WARM = "Warm"
     DEADLINE = "DeadlineExceeded"
-
-
-class BadRequest(Exception):
-    """The Job was asked something impossible; the message is one line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer of the server; status 0 when there was none."""
-
-    status: int
-    version: str | None
-    body: bytes
-    seconds: float
-    failure: str | None
-
-    @property
-    def good(self) -> bool:
-        """Whether it counts: 200 and a JSON document."""
-        return self.failure is None
-
-
-Send = Callable[[str, str, bytes | None], Answer]
-"""Method, path and body to an answer; never raises for what the network does."""
 
 
 @dataclass(slots=True)
@@ -219,52 +192,6 @@ def _body(line: str, where: str) -> bytes:
     if not isinstance(document, dict) or "request" not in document:
         raise BadRequest(f'{where}: must be an object with "request"')
     return json.dumps(document["request"]).encode()
-
-
-def sender(target: str, *, timeout: float = REQUEST_TIMEOUT) -> Send:
-    """Sending over plain http, one connection per request, redirects not followed.
-
-    Args:
-        target: ``http://HOST[:PORT]``.
-        timeout: seconds for connecting and for each read.
-
-    Raises:
-        BadRequest: the target is no such address.
-    """
-    parts = urlsplit(target)
-    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
-        raise BadRequest(f"target: got {target[:100]!r}; allowed http://HOST[:PORT]")
-    host, port = parts.hostname, parts.port or 80
-
-    def send(method: str, path: str, body: bytes | None) -> Answer:
-        start = time.monotonic()
-        connection = http.client.HTTPConnection(host, port, timeout=timeout)
-        headers = {"Content-Type": "application/json", "Connection": "close"}
-        try:
-            connection.request(method, path, body=body, headers=headers)
-            with connection.getresponse() as response:
-                content = response.read(MAX_ANSWER)
-                status, version = response.status, response.getheader("X-Model-Version")
-        except (OSError, http.client.HTTPException) as error:
-            said = " ".join(str(error).split()) or type(error).__name__
-            return Answer(0, None, b"", time.monotonic() - start, said[:200])
-        finally:
-            connection.close()
-        failure = _failure(status, content)
-        return Answer(status, version, content, time.monotonic() - start, failure)
-
-    return send
-
-
-def _failure(status: int, content: bytes) -> str | None:
-    shown = " ".join(content[:200].decode(errors="replace").split())
-    if status != http.HTTPStatus.OK:
-        return f"{status} {shown}"
-    try:
-        json.loads(content)
-    except ValueError:
-        return f"200 but not JSON: {shown}"
-    return None
 
 
 def _duration(text: str) -> float:

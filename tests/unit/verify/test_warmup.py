@@ -9,17 +9,9 @@ from itertools import islice
 
 import pytest
 
+from modelhandoff.verify.sending import Answer, BadRequest, sender
 from modelhandoff.verify.synthetic import Unmakable, synthetic_requests
-from modelhandoff.verify.warmup import (
-    Answer,
-    BadRequest,
-    Plan,
-    Verdict,
-    main,
-    read_examples,
-    sender,
-    warm,
-)
+from modelhandoff.verify.warmup import Plan, Verdict, main, read_examples, warm
 
 METADATA = {
     "inputs": [
