@@ -13,10 +13,16 @@ from modelhandoff.api.names import API_VERSION
 from modelhandoff.api.quantities import HINT, Label63, ListOf, Percent, Timestamp
 from modelhandoff.api.vocabulary import Outcome, Phase
 
-MAX_SNAPSHOT = 400_000
+# The three long texts of an attempt. They are ASCII, and quotes are escaped once more when the
+# object is stored; together with the rest an attempt stays below the 1.5 MB that etcd takes in
+# one request. The API server refuses a write with a longer text as a whole: an attempt whose
+# snapshot is too long never starts, and a checkpoint that is too long leaves the last one.
+MAX_SNAPSHOT = 300_000
 """Most characters of a snapshot: resolved spec and rendered objects."""
-MAX_EVIDENCE = 400_000
+MAX_EVIDENCE = 300_000
 """Most characters of an evidence checkpoint."""
+MAX_CURSOR = 300_000
+"""Most characters of a measurement checkpoint."""
 MAX_TIMELINE = 100
 MAX_STAGES = 100
 MAX_BINS = 20_000
@@ -61,7 +67,8 @@ class AttemptSpec(StatusModel):
     kind: AttemptKind
     """Why the attempt exists."""
     snapshot: Annotated[str, StringConstraints(min_length=2, max_length=MAX_SNAPSHOT)]
-    """Resolved spec and rendered objects, as JSON text."""
+    """Resolved spec and rendered objects, as JSON text. A longer one is refused, and the attempt
+    does not start."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -156,9 +163,11 @@ class AttemptStatus(StatusModel):
     max_weight: Percent = 0
     """Largest weight that landed."""
     evidence: Annotated[str, StringConstraints(max_length=MAX_EVIDENCE)] | None = None
-    """Checkpoint of the judgement, as compact JSON text."""
-    cursor: Annotated[str, StringConstraints(max_length=MAX_EVIDENCE)] | None = None
-    """Checkpoint of the measurement: last closed interval and last raw values."""
+    """Checkpoint of the judgement, as compact JSON text. A longer one is refused, and the status
+    stays as it was."""
+    cursor: Annotated[str, StringConstraints(max_length=MAX_CURSOR)] | None = None
+    """Checkpoint of the measurement: last closed interval and last raw values. Refused when
+    longer, as evidence is."""
     bins: Annotated[str, StringConstraints(max_length=MAX_BINS)] | None = None
     """Bins of drift metrics as fixed at the first interval, as JSON text."""
     looks: Annotated[int, Field(ge=0)] = 0

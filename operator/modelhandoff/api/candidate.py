@@ -77,7 +77,7 @@ class ModelIdentity(SpecModel):
     ]
     """Version of the model, for example 1.4.0; never "latest"."""
     format: ModelFormat = ModelFormat.ONNX
-    """File format of the model. ONNX when not set."""
+    """File format of the model. ONNX when not set. Recorded, not yet checked."""
 
     rules = (
         Rule(
@@ -184,7 +184,7 @@ class Candidate(SpecModel):
     artifacts: Annotated[tuple[Artifact, ...], ListOf(32, minimum=1)]
     """The files of the bundle, each with its digest."""
     provenance: Provenance
-    """Where the model came from."""
+    """Where the model came from. Recorded and signed, not yet checked."""
     serving: Serving
     """How the model is served."""
 

@@ -112,7 +112,8 @@ class DataContract(SpecModel):
     """What the model's inputs look like."""
 
     features: Annotated[tuple[Feature, ...], ListOf(200, minimum=1, key="name")]
-    """The inputs of the model."""
+    """The inputs of the model. Names and driftSensitive must agree with the metrics; the rest is
+    recorded, not yet checked against the values."""
 
 
 class LatencyBudget(SpecModel):
@@ -132,13 +133,14 @@ class ApiContract(SpecModel):
     path: UrlPath
     """Path of the inference call, for example /v2/models/fraud/infer."""
     latency: LatencyBudget
-    """How fast the API promises to answer."""
+    """How fast the API promises to answer. A border of the server's histogram; only a Latency
+    metric judges it."""
 
 
 class Contracts(SpecModel):
     """The contracts between the model and those who call it."""
 
     data: DataContract | None = None
-    """What the model's inputs look like."""
+    """What the model's inputs look like. Recorded, not yet checked against the values."""
     api: ApiContract
     """What the API promises to its callers."""

@@ -78,7 +78,7 @@ KINDS = (
         },
         columns=(
             Column("Phase", ".status.phase"),
-            Column("Step", ".status.step.index", "integer"),
+            Column("Step", ".status.step.label"),
             Column("Weight", ".status.step.weight", "integer"),
             Column("Verdict", ".status.verdict.decision"),
             Column("Model", ".spec.candidate.model.version"),

@@ -101,7 +101,7 @@ class ModelHandoffSpec(SpecModel):
     monitoring: Monitoring
     """What is measured while both versions serve."""
     runbook: Runbook
-    """Who owns the model and what to do when it hurts."""
+    """Who owns the model and what to do when it hurts. Recorded for people, not checked."""
 
     rules = (
         Rule(
@@ -147,6 +147,8 @@ class StepStatus(StatusModel):
     """The current step, counted from 1; 0 before traffic."""
     count: Annotated[int, Field(ge=0, le=20)]
     """Number of steps."""
+    label: Annotated[str, StringConstraints(max_length=16)] = ""
+    """Both as text for the listing, such as 1/2."""
     weight: Percent
     """Percent of the traffic that the candidate has."""
     started_at: Timestamp | None = None

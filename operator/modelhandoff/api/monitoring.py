@@ -64,7 +64,7 @@ class DriftOf(Word):
 
 
 class DriftAction(Word):
-    """What proven drift does."""
+    """What drift that lasted does."""
 
     ROLLBACK = "Rollback"
     ALERT = "Alert"
@@ -174,14 +174,12 @@ FIELDS: Mapping[MetricType, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "feature",
             "sustainedFor",
             "window",
-            "bins",
-            "minSamples",
             "action",
         ),
     ),
     MetricType.MEAN: (
         ("sum", "count"),
-        ("sumOfSquares", "minLift", "maxRegression", "direction", "labelDelay"),
+        ("sumOfSquares", "minLift", "maxRegression", "direction"),
     ),
     MetricType.COUNT: (("counter", "maxDrop"), ()),
 }
@@ -254,15 +252,11 @@ class Metric(SpecModel):
     max_kl: Annotated[float, Field(gt=0, le=100)] | None = Field(default=None, alias="maxKL")
     """Drift: largest Kullback-Leibler divergence from the reference, in nats."""
     sustained_for: Duration | None = None
-    """Drift: how long the drift must last; at least one window."""
+    """Drift: how long drift must last to be acted on; at least one window."""
     window: Duration | None = None
-    """Drift: span of time that is judged as one."""
-    bins: Annotated[int, Field(ge=2, le=100)] | None = None
-    """Drift: number of bins; the server's when not set."""
-    min_samples: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
-    """Drift: fewest values per window."""
+    """Drift, with sustainedFor: span of time that is judged as one."""
     action: DriftAction | None = None
-    """Drift: what proven drift does. Rollback when not set."""
+    """Drift, with sustainedFor: what drift that lasted does. Rollback when not set."""
     sum: Selector | None = None
     """Mean: counter of the sum of the values."""
     sum_of_squares: Selector | None = None
@@ -275,8 +269,6 @@ class Metric(SpecModel):
     """Mean: largest relative loss, 0.05 for 5 %."""
     direction: Direction | None = None
     """Mean: which way is better. Increase when not set."""
-    label_delay: Duration | None = None
-    """Mean: how long after the request its value is known."""
     counter: Selector | None = None
     """Count: the counter."""
     max_drop: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -303,6 +295,22 @@ class Metric(SpecModel):
             at="of",
             wrong="drift of a feature names the feature, and drift of the output does not",
             allowed="of: Feature with feature, or of: Output without",
+        ),
+        Rule(
+            cel=(
+                "self.type != 'Drift' || (has(self.sustainedFor) == has(self.window)"
+                " && (has(self.sustainedFor) || !has(self.action)))"
+            ),
+            holds=lambda self: (
+                self.type is not MetricType.DRIFT
+                or (
+                    (self.sustained_for is None) == (self.window is None)
+                    and (self.sustained_for is not None or self.action is None)
+                )
+            ),
+            at="sustainedFor",
+            wrong="drift is sustained over windows, and only sustained drift has an action",
+            allowed="sustainedFor and window, with or without action; or none of the three",
         ),
         Rule(
             cel=(

@@ -63,8 +63,6 @@ class Defaults(SpecModel):
     """For rollout.onMetricsUnknown."""
     scale_down_delay: Duration | None = None
     """For rollout.scaleDownDelay."""
-    probation: Duration | None = None
-    """For rollout.probation."""
     revision_history_limit: Annotated[int, Field(ge=0, le=20)] | None = None
     """For rollout.revisionHistoryLimit."""
     monitoring: MonitoringDefaults | None = None

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from modelhandoff.api.base import SpecModel, Word
-from modelhandoff.api.cel import Rule, exactly_one, positive
+from modelhandoff.api.cel import Rule, positive
 from modelhandoff.api.quantities import (
     HINT,
     Duration,
@@ -25,7 +25,6 @@ class CapacityMode(Word):
     """Where the candidate's room comes from."""
 
     SURGE = "Surge"
-    SWAP = "Swap"
 
 
 class OnShortage(Word):
@@ -95,14 +94,10 @@ def _every_path() -> tuple[RouteMatch, ...]:
     return (RouteMatch.model_validate({"path": {"value": "/"}}),)
 
 
-class NoRoute(SpecModel):
-    """No gateway: the share follows the number of pods."""
-
-
 class Route(SpecModel):
-    """How traffic reaches the two versions: through a gateway, or by the number of pods."""
+    """How traffic reaches the two versions."""
 
-    gateway: GatewayRef | None = None
+    gateway: GatewayRef
     """The gateway; the operator owns an HTTPRoute on it, named like the handoff."""
     hostnames: Annotated[
         tuple[
@@ -119,42 +114,17 @@ class Route(SpecModel):
         ListOf(16, unique=True),
     ] = ()
     """Host names of the requests; every one that the listener allows when not set."""
-    matches: Annotated[tuple[RouteMatch, ...], ListOf(8, minimum=1)] | None = Field(
-        default_factory=lambda fields: _every_path() if fields.get("gateway") else None
+    matches: Annotated[tuple[RouteMatch, ...], ListOf(8, minimum=1)] = Field(
+        default_factory=_every_path
     )
     """Paths of the requests; every path when not set."""
-    none: NoRoute | None = None
-    """No gateway: the share follows the number of pods behind one Service."""
-
-    rules = (
-        Rule(
-            cel=exactly_one("gateway", "none")[0],
-            holds=lambda self: (self.gateway is None) != (self.none is None),
-            wrong="the way of the traffic is not stated exactly once",
-            allowed=exactly_one("gateway", "none")[1],
-        ),
-        Rule(
-            cel=(
-                "!has(self.none) || has(self.gateway) || (!has(self.matches)"
-                " && (!has(self.hostnames) || self.hostnames.size() == 0))"
-            ),
-            holds=lambda self: (
-                self.none is None
-                or self.gateway is not None
-                or not (self.hostnames or self.matches)
-            ),
-            at="none",
-            wrong="without a gateway no host name or path is ever looked at",
-            allowed="none: {} without hostnames and matches",
-        ),
-    )
 
 
 class Capacity(SpecModel):
     """Where the candidate's room comes from."""
 
     mode: CapacityMode = CapacityMode.SURGE
-    """Surge: extra room. Swap: pods of the baseline are exchanged one by one."""
+    """Surge: the candidate gets extra room, beside the whole baseline."""
     pending_deadline: Duration = timedelta(minutes=30)
     """How long a pod may wait for room; then the attempt is Inconclusive. 30m when not set."""
     on_shortage: OnShortage = OnShortage.WAIT
@@ -253,12 +223,10 @@ class Rollout(SpecModel):
     """What to do when nothing is stable yet: serve at once, or ask for a baseline."""
     scale_down_delay: Duration = timedelta(minutes=30)
     """How long the old version stays warm after promotion. 30m when not set."""
-    probation: Duration = timedelta(hours=24)
-    """How long absolute limits are watched after promotion. 24h when not set."""
     revision_history_limit: Annotated[int, Field(ge=0, le=20)] = 3
     """Old revisions kept at zero pods for a revert. 3 when not set."""
     rollback_plan: LongText | None = None
-    """What people do when a rollback needs more than traffic."""
+    """What people do when a rollback needs more than traffic. Recorded and signed, not executed."""
 
     rules = (
         Rule(

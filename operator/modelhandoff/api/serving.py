@@ -37,13 +37,6 @@ class ServingMode(Word):
     ONLINE = "Online"
 
 
-class GpuSharing(Word):
-    """Whether other pods may compute on the same GPU."""
-
-    EXCLUSIVE = "Exclusive"
-    SHARED = "Shared"
-
-
 class EnvVar(SpecModel):
     """One environment variable: a name and a plain value, no references."""
 
@@ -92,10 +85,6 @@ class Gpu(SpecModel):
     """GPUs per pod."""
     product: Annotated[tuple[Name63, ...], ListOf(16, minimum=1, unique=True)] | None = None
     """Accepted products, as the node label nvidia.com/gpu.product has them."""
-    sharing: GpuSharing = GpuSharing.EXCLUSIVE
-    """Whether other pods may compute on the same GPU."""
-    same_as_baseline: bool = True
-    """Refuse to compare latency when the baseline runs on another product or sharing mode."""
 
 
 class Startup(SpecModel):

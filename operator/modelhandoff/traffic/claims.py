@@ -47,10 +47,7 @@ def conflicts(
     spec: ModelHandoffSpec, namespace: str, own: str, routes: Iterable[Mapping[str, Any]]
 ) -> tuple[str, ...]:
     """``namespace/name`` of routes other than ``namespace/own`` that take the same requests."""
-    mine = wanted(spec, namespace)
-    if mine is None:
-        return ()
-    listener, claims = mine
+    listener, claims = wanted(spec, namespace)
     found = set()
     for raw in routes:
         meta = raw["metadata"]
@@ -63,19 +60,17 @@ def conflicts(
     return tuple(sorted(found))
 
 
-def wanted(spec: ModelHandoffSpec, namespace: str) -> tuple[Listener, frozenset[Claim]] | None:
-    """What a handoff's own route would take; ``None`` without a gateway."""
+def wanted(spec: ModelHandoffSpec, namespace: str) -> tuple[Listener, frozenset[Claim]]:
+    """What a handoff's own route would take."""
     route = spec.rollout.route
-    if route.gateway is None:
-        return None
     listener = Listener(
         route.gateway.namespace or namespace, route.gateway.name, route.gateway.section_name
     )
-    paths = [(str(match.path.type), match.path.value) for match in route.matches or ()]
+    paths = [(str(match.path.type), match.path.value) for match in route.matches]
     return listener, frozenset(
         Claim(host, kind, _plain(kind, value))
         for host in route.hostnames or (EVERY_HOST,)
-        for kind, value in paths or [("PathPrefix", "/")]
+        for kind, value in paths
     )
 
 

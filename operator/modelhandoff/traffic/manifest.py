@@ -24,7 +24,6 @@ Backends = tuple[tuple[str, int], ...]
 """(Service, weight) pairs; integers that sum to 100."""
 
 GATEWAY_GROUP = "gateway.networking.k8s.io"
-_EVERY_PATH: Raw = {"path": {"type": "PathPrefix", "value": "/"}}
 _WANTED = ("Accepted", "ResolvedRefs")
 MAX_WORDS = 500
 
@@ -117,19 +116,14 @@ def view(raw: Mapping[str, Any], owner: str) -> RouteView:
 
 def _spec(spec: ModelHandoffSpec, backends: Backends) -> Raw:
     route = spec.rollout.route
-    if route.gateway is None:
-        raise RefusedError(
-            "spec.rollout.route: there is no gateway to write a route for; got none",
-            user_action="name the gateway in spec.rollout.route.gateway",
-        )
     matches = [
         {"path": {"type": str(match.path.type), "value": match.path.value}}
-        for match in route.matches or ()
+        for match in route.matches
     ]
     return {
         "parentRefs": [_parent(route.gateway)],
         "hostnames": list(route.hostnames) or None,
-        "rules": [{"matches": matches or [_EVERY_PATH], "backendRefs": _refs(backends)}],
+        "rules": [{"matches": matches, "backendRefs": _refs(backends)}],
     }
 
 

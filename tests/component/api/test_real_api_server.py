@@ -16,7 +16,16 @@ from kubernetes import client, config
 
 from e2e.cluster import ClusterError, ControlPlane
 from modelhandoff.api import names
-from modelhandoff.api.attempt import AttemptKind, AttemptSpec, HandoffRef
+from modelhandoff.api.attempt import (
+    MAX_BINS,
+    MAX_CURSOR,
+    MAX_EVIDENCE,
+    MAX_SNAPSHOT,
+    MAX_TIMELINE,
+    AttemptKind,
+    AttemptSpec,
+    HandoffRef,
+)
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.hashing import bundle_hash, revision_hash
 from modelhandoff.api.resolve import check, resolve
@@ -68,6 +77,19 @@ class Server:
             paths |= set(re.findall(r'unknown field "([^"]+)"', status["message"]))
             return paths - {"<nil>"}, status["message"]
         return set(), ""
+
+    def write_status(self, name: str, change: dict[str, Any]) -> dict[str, Any]:
+        """Merge into the status of an attempt; what is stored then."""
+        stored: dict[str, Any] = self._objects.patch_namespaced_custom_object_status(
+            names.GROUP,
+            names.VERSION,
+            "payments",
+            names.ATTEMPTS,
+            name,
+            {"status": change},
+            _request_timeout=30,
+        )
+        return stored
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +197,37 @@ def test_an_attempt_is_frozen_and_its_verdict_latched(server):
     ):
         with pytest.raises(ClusterError, match="a verdict is latched"):
             patch(*undo, status)
+
+
+def long_text(length: int) -> str:
+    """JSON text of exactly this length, with as many quotes as rendered objects have."""
+    return ('{"name":"amount","type":"Float"},' * length)[:length]
+
+
+def test_the_largest_attempt_fits_and_a_larger_one_is_refused_as_a_whole(server):
+    whole = attempt()
+    whole["metadata"]["name"] = "fraud-large"
+    whole["spec"]["snapshot"] = long_text(MAX_SNAPSHOT + 1)
+    _, message = server.refusal(whole)
+    assert f"may not be more than {MAX_SNAPSHOT} bytes" in message
+
+    whole["spec"]["snapshot"] = long_text(MAX_SNAPSHOT)
+    server.create(whole, dry_run=False)
+
+    at = "2026-03-02T09:00:00Z"
+    full = {
+        "evidence": long_text(MAX_EVIDENCE),
+        "cursor": long_text(MAX_CURSOR),
+        "bins": long_text(MAX_BINS),
+        "timeline": [{"at": at, "what": "x" * 320}] * MAX_TIMELINE,
+    }
+    stored = server.write_status("fraud-large", full)["status"]
+    assert stored["cursor"] == full["cursor"]
+
+    for field, longest in (("evidence", MAX_EVIDENCE), ("cursor", MAX_CURSOR)):
+        with pytest.raises(client.ApiException, match=f"may not be more than {longest} bytes"):
+            server.write_status("fraud-large", {field: long_text(longest + 1), "looks": 9})
+    assert "looks" not in server.write_status("fraud-large", {})["status"]
 
 
 # Mutants: our own check may be stricter than the API server, never laxer, and names the place.

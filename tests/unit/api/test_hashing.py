@@ -55,8 +55,8 @@ def test_the_spelling_of_a_number_does_not_matter():
 
 
 def test_the_spelling_of_a_duration_does_matter_because_text_is_text():
-    hours = spec(rollout={"probation": "1h"})
-    minutes = spec(rollout={"probation": "60m"})
+    hours = spec(rollout={"scaleDownDelay": "1h"})
+    minutes = spec(rollout={"scaleDownDelay": "60m"})
 
     assert bundle_hash(hours) != bundle_hash(minutes)
 

@@ -53,7 +53,7 @@ def test_a_status_reads_back_as_it_was_written_and_has_no_null():
         observed_generation=3,
         phase=Phase.PROGRESSING,
         stable=VersionStatus(version="1.3.2", revision=revision_hash(spec()), since=NOON),
-        step=StepStatus(index=1, count=2, weight=10),
+        step=StepStatus(index=1, count=2, label="1/2", weight=10),
         metrics=(MetricStatus(name="errors", type=MetricType.ERROR_RATE, state="Pending"),),
         conditions=(
             Condition(

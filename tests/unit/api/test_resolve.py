@@ -28,7 +28,6 @@ def test_the_smallest_handoff_is_legal_and_every_default_is_filled_in():
     assert serving.probe_path == "/v2/health/ready"
     assert resolved.rollout.decision.harm_level == 0.01
     assert resolved.rollout.on_metrics_unknown.hold_for == timedelta(minutes=10)
-    assert resolved.rollout.route.matches is not None
     assert [match.path.value for match in resolved.rollout.route.matches] == ["/"]
     assert resolved.monitoring.interval == timedelta(seconds=30)
     assert check(handoff()) == []
@@ -42,11 +41,22 @@ def test_the_metrics_port_follows_the_port_unless_it_is_set():
     assert apart.candidate.serving.metrics_port == 9100
 
 
-def test_a_rollout_without_gateway_has_no_route_matches():
-    resolved = resolve(spec(rollout={"route": {"none": {}, "gateway": ..., "hostnames": ...}}))
+def test_sustained_drift_is_judged_over_windows_and_acted_on():
+    drift = {"name": "scores", "type": "Drift", "of": "Output", "maxKL": 0.2}
+    errors = {"name": "errors", "type": "ErrorRate", "max": 0.01}
 
-    assert resolved.rollout.route.none is not None
-    assert resolved.rollout.route.matches is None
+    def accepted(**more):
+        manifest = handoff(monitoring={"metrics": [errors, drift | more]})
+        return check(manifest) == []
+
+    assert accepted()
+    assert accepted(sustainedFor="24h", window="1h")
+    assert accepted(sustainedFor="24h", window="1h", action="Alert")
+    assert not accepted(sustainedFor="24h")
+    assert not accepted(sustainedFor="24h", action="Alert")
+    assert not accepted(window="1h")
+    assert not accepted(window="1h", action="Alert")
+    assert not accepted(action="Alert")
 
 
 def test_a_policy_presets_what_the_handoff_leaves_out_and_nothing_else():
@@ -55,7 +65,7 @@ def test_a_policy_presets_what_the_handoff_leaves_out_and_nothing_else():
             "defaults": {
                 "decision": {"minLooks": 7, "harmLevel": 0.02},
                 "startup": {"timeout": "1m"},
-                "probation": "1h",
+                "scaleDownDelay": "1h",
                 "monitoring": {"interval": "5s"},
             }
         }
@@ -65,7 +75,7 @@ def test_a_policy_presets_what_the_handoff_leaves_out_and_nothing_else():
     assert resolved.rollout.decision.harm_level == 0.05
     assert resolved.rollout.decision.min_looks == 7
     assert resolved.rollout.decision.safe_level == 0.05
-    assert resolved.rollout.probation == timedelta(hours=1)
+    assert resolved.rollout.scale_down_delay == timedelta(hours=1)
     assert resolved.candidate.serving.startup.timeout == timedelta(minutes=1)
     assert resolved.monitoring.interval == timedelta(seconds=5)
     assert resolved.monitoring.source == "default"
@@ -223,7 +233,7 @@ def drawn(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 SCHEMA = structural(ModelHandoffSpec)
 BLOCKS = [
     ("rollout", block)
-    for block in ("capacity", "warmup", "decision", "onMetricsUnknown", "probation", "initial")
+    for block in ("capacity", "warmup", "decision", "onMetricsUnknown", "scaleDownDelay", "initial")
 ] + [
     ("candidate", "serving"),
     ("candidate", "provenance"),

@@ -119,7 +119,3 @@ def test_a_parent_that_is_no_gateway_is_none():
 def test_conflicts_are_listed_once_and_in_order():
     both = theirs(parentRefs=[{"name": "public"}, {"name": "public", "sectionName": "https"}])
     assert found(both, route("another", ours=False)) == ("payments/another", "payments/theirs")
-
-
-def test_without_a_gateway_nothing_can_meet():
-    assert found(theirs(), gateway=..., hostnames=..., none={}) == ()

@@ -99,12 +99,6 @@ def test_weights_that_do_not_sum_to_a_hundred_are_refused(backends):
         built(backends=backends)
 
 
-def test_without_a_gateway_there_is_nothing_to_write():
-    spec = routed(gateway=..., hostnames=..., none={})
-    with pytest.raises(RefusedError, match="no gateway"):
-        built(spec)
-
-
 # Patched
 
 
