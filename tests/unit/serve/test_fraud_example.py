@@ -17,6 +17,7 @@ import onnx
 import pytest
 import yaml
 
+from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.serve.contract import bind
 from modelhandoff.serve.model import ModelFailed, load_model
 from modelhandoff.serve.reference import bin_of, load_reference
@@ -201,3 +202,4 @@ def test_the_handoff_template_renders_to_the_smallest_handoff(fraud, index):
         "digest": index["versions"]["v2"]["files"]["model.onnx"]["digest"],
     }
     assert "$" not in done.stdout
+    ModelHandoffSpec.model_validate(handoff["spec"])
