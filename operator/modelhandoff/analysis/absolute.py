@@ -65,7 +65,9 @@ def advance(c: Compiled, v: Views, look: Look) -> None:
         return
     const = c.absolute_arrays
     phi = phi_absolute(c, v)
-    excuse = excused(c, v, look) if not c.plan.initial else np.zeros(len(src), dtype=bool)
+    excuse = const["decides"] & (not c.plan.initial)
+    if excuse.any():
+        excuse &= excused(c, v, look)
     x, n = look.xc[src], look.nc[src]
     raw = x[:, None] * const["per_event"] + n[:, None] * const["per_trial"]
     raw /= phi[:, None]

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from modelhandoff.analysis import absolute, windows
 from modelhandoff.analysis.compiled import RING, UNSET, Compiled
 from modelhandoff.analysis.evidence import CLOCK, SINCE
+from modelhandoff.analysis.kernel import GRID, log_mixture, two_arm
 from modelhandoff.analysis.layout import Views
 from modelhandoff.analysis.plan import FairnessPlan, MeanPlan, Role
 from modelhandoff.analysis.readout import Readout, harm_sign
-from modelhandoff.analysis.sources import recent
+from modelhandoff.analysis.sources import phi_two_arm, recent
 
 __all__ = ["Check", "check_all", "data_share", "undetermined"]
 
@@ -31,7 +32,8 @@ class Check:
 
     ``log_safe``: weakest proof (None: none is asked); ``needed``: log it must reach; ``row``: the
     test behind it as (bank, row); ``recent``: the recent window agrees; ``share``: part of the
-    looks of the no-data budget that have data; ``enough_history``: the budget has passed once.
+    looks of the no-data budget that have data; ``alarming``: the last looks
+    taken alone speak for harm (e >= 1 / safe level), so no weight may rise now.
     """
 
     log_safe: float | None
@@ -42,6 +44,7 @@ class Check:
     missing: bool
     excused: bool
     too_frequent: bool
+    alarming: bool
 
     @property
     def proven(self) -> bool:
@@ -71,6 +74,7 @@ def check_all(c: Compiled, v: Views, r: Readout) -> list[Check]:
     looks = min(windows.length(clock), float(RING))
     sums, plain, filled = recent(v, clock, looks)
     incident = absolute.shared_incident(v) if c.absolute else np.zeros(0, dtype=bool)
+    alarms = _alarms(c, v, plain)
     out = []
     for at, metric in enumerate(c.plan.metrics):
         proofs = _proofs(c, r, at)
@@ -89,8 +93,39 @@ def check_all(c: Compiled, v: Views, r: Readout) -> list[Check]:
                 missing=judged and passed and mine < ENOUGH,
                 excused=excused and metric.role is not Role.Info,
                 too_frequent=_too_frequent(c, v, at),
+                alarming=at in alarms,
             )
         )
+    return out
+
+
+def _alarms(c: Compiled, v: Views, plain: Array) -> set[int]:
+    """Metrics whose recent window alone, as one bet without any start prior, speaks for harm.
+
+    A harm process that has run for long pays for its late start; traffic must not rise meanwhile.
+    """
+    bound = math.log(1.0 / c.plan.safe_level)
+    out: set[int] = set()
+    if c.two:
+        src = c.two_source
+        x, n, y, m = plain[src].T[..., None]
+        ready = (n > 0.0) & (m > 0.0)
+        one = np.ones(1)
+        n, m = np.where(ready, n, one), np.where(ready, m, one)
+        margin = v["two_margin"]
+        bets = c.two_arrays["bets"][:, :GRID]
+        raw = two_arm(bets, margin[:, :1], margin[:, 2:3], x, n, y, m)
+        logs = log_mixture(raw / phi_two_arm(c, v)[src, None])
+        found = (logs >= bound) & ready[:, 0]
+        out |= {c.two[i].metric for i in np.flatnonzero(found)}
+    if c.absolute:
+        src = c.absolute_source
+        const = c.absolute_arrays
+        x, n = plain[src, :2].T[..., None]
+        raw = x * const["per_event"][:, :GRID] + n * const["per_trial"][:, :GRID]
+        logs = log_mixture(raw / absolute.phi_absolute(c, v)[:, None])
+        found = (logs >= bound) & const["decides"]
+        out |= {c.absolute[i].metric for i in np.flatnonzero(found)}
     return out
 
 
@@ -143,7 +178,7 @@ def _recent(c: Compiled, v: Views, r: Readout, at: int, window: tuple[Array, Arr
     for t1 in c.absolute:
         if t1.metric != at or not t1.safe:
             continue
-        x, n = plain[t1.source].tolist()
+        x, n = plain[t1.source, :2].tolist()
         if x > t1.limit * n or filled[t1.source] < ENOUGH:
             return False
     for i, (m, _, p) in enumerate(c.drift):

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -240,7 +240,7 @@ class Compiled:
             bracket = _bracket(known, m.budget)
             high = self._source(Source(m.name, "edge", at, None))
             low = self._source(Source(m.name, "edge", at, None))
-            tail = 1.0 - m.quantile
+            tail = m.tail
             for row, one in ((high, bracket[1]), (low, bracket[0])):
                 self.absolute.append(
                     Absolute(row, at, tail, one.absolute if one else None,
@@ -260,7 +260,7 @@ class Compiled:
                     base, 1.5, h.tail if h else None, h is not None and h.relative is not None
                 )
                 self.two.append(
-                    TwoArm(row, at, ratio, safe_ratio, 0.0, (1.0 - m.quantile) / 20.0,
+                    TwoArm(row, at, ratio, safe_ratio, 0.0, (m.tail) / 20.0,
                            decided=decided)
                 )  # fmt: skip
                 out.append(Component("two", len(self.two) - 1, 1.0 / (groups * count)))
@@ -372,7 +372,7 @@ class Compiled:
         return np.array([t.source for t in self.absolute], dtype=np.intp)
 
     @cached_property
-    def absolute_arrays(self) -> dict[str, Array]:
+    def absolute_arrays(self) -> dict[str, NDArray[Any]]:
         """Constant arrays of the absolute bank, one row per test."""
         rows = self.absolute
         limit = np.array([t.limit for t in rows]).reshape(-1, 1)
@@ -386,6 +386,8 @@ class Compiled:
                 len(rows), 1
             )
             | (ABSOLUTE_HARM >= 3.0),
+            # Only a harm test that can roll back needs an excuse; others just inform.
+            "decides": np.array([t.harm for t in rows], dtype=bool),
             "phi": np.array([t.history.phi if t.history else 0.0 for t in rows]),
             "information": np.array([t.history.information if t.history else 0.0 for t in rows]),
         }

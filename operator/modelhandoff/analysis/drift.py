@@ -20,6 +20,7 @@ from modelhandoff.analysis.intervals import Bins, Interval
 from modelhandoff.analysis.layout import Views
 from modelhandoff.analysis.mixture import log_one_sided, prior_precision
 from modelhandoff.analysis.plan import DriftPlan, Feature
+from modelhandoff.analysis.sources import TINY
 from modelhandoff.analysis.wire import WireError
 
 __all__ = [
@@ -212,7 +213,7 @@ def _increment(
         return None, None
     cand = _regroup(group_counts(found.candidate, feature), merged)
     nc = float(cand.sum())
-    if nc <= 0.0:
+    if nc < TINY:
         return None, None
     k = feature.judged
     out = np.zeros(2 * k + 3)
@@ -224,7 +225,7 @@ def _increment(
         return None, None
     base = _regroup(group_counts(found.baseline, feature), merged)
     nb = float(base.sum())
-    if nb <= 0.0:
+    if nb < TINY:
         return None, None
     h = nc * nb / (nc + nb)
     out[:k] = cand * (h / nc)

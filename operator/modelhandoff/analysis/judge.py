@@ -240,12 +240,8 @@ def _bucket(case: _Case) -> Held | None:
         inside = undetermined(case.c, case.v, case.r, at)
         if inside is None or not isinstance(metric, LatencyPlan) or metric.role not in PROVING:
             continue
-        low, high = (wording.latency(e, metric.unit) for e in inside)
-        budget = wording.latency(metric.budget or 0.0, metric.unit)
-        text = (
-            f"{metric.name} is undetermined: the budget {budget} lies inside the bucket "
-            f"({low}, {high}]; add a bucket edge at {budget}."
-        )
+        told = wording.hidden_budget(metric.budget or 0.0, inside, metric.unit)
+        text = f"{metric.name} is undetermined: {told}."
         return Reason.BudgetInsideBucket, text, (metric.name,)
     return None
 
@@ -270,7 +266,9 @@ def _step_complete(case: _Case) -> bool:
     if case.r.total_e >= RISE_BELOW or case.looks < 1 or case.evidence.flags:
         return False
     known = _present_now(case) and all(
-        check.share >= 0.8 or not case.c.components[at] or m.role not in VOTING
+        (check.share >= 0.8 and not check.alarming)
+        or not case.c.components[at]
+        or m.role not in VOTING
         for at, (m, check) in enumerate(zip(case.plan.metrics, case.checks, strict=True))
     )
     return (
@@ -356,7 +354,7 @@ def _fact(case: _Case, m: MetricVerdict) -> str:
         return f"{m.name} KL {m.candidate:.3g}{who} (limit {m.limit:g}{spread}{size})"
     if isinstance(plan, LatencyPlan) and plan.budget is not None and m.ratio is None:
         over = wording.latency(plan.budget, plan.unit)
-        share, limit = wording.percent(m.candidate), wording.percent(1.0 - plan.quantile)
+        share, limit = wording.percent(m.candidate), wording.percent(plan.tail)
         return f"{m.name} over {over} on {share} of requests (limit {limit}{spread}{size})"
     if m.type == "mean":
         pair = f"{m.candidate:.4g} against {m.baseline:.4g}"

@@ -17,6 +17,7 @@ from modelhandoff.analysis.dispersion import BIN_LENGTHS
 from modelhandoff.analysis.intervals import Interval, Moments, Rate
 from modelhandoff.analysis.layout import Views
 from modelhandoff.analysis.plan import FairnessPlan
+from modelhandoff.analysis.sources import TINY
 
 __all__ = ["Contrast", "advance", "contrast"]
 
@@ -67,7 +68,7 @@ def _moments(found: object) -> tuple[Three | None, Three | None]:
 
 def _add(v: Views, row: int, cand: Three | None, base: Three | None, looks: float) -> None:
     window = v["mean_window"][row]
-    if cand is None or base is None or cand[0] <= 0.0 or base[0] <= 0.0:
+    if cand is None or base is None or cand[0] < TINY or base[0] < TINY:
         windows.advance(window, None, looks)
         return
     nc, sc, qc = cand

@@ -165,7 +165,7 @@ def _latency(p: Picture, at: int, plan: LatencyPlan, out: _Values) -> None:
     lat = next(one for one in p.c.latency if one.metric == at)
     if lat.high >= 0 and p.v["edge"][lat.high] != UNSET:
         _source(p, lat.high, out, absolute=True)
-        out.limit = 1.0 - plan.quantile
+        out.limit = plan.tail
         return
     known = [row for row in lat.relative if p.v["count"][row] > 0.0]
     if known:
@@ -243,12 +243,8 @@ def _note(p: Picture, at: int, check: Check) -> str:
         out.append("More than half of the baseline's requests count: declare the complement.")
     inside = undetermined(c, v, p.r, at)
     if inside is not None and isinstance(plan, LatencyPlan) and plan.budget is not None:
-        low, high = (wording.latency(e, plan.unit) for e in inside)
-        budget = wording.latency(plan.budget, plan.unit)
-        out.append(
-            f"Undetermined: the budget {budget} lies inside the bucket ({low}, {high}]; "
-            f"add a bucket edge at {budget}."
-        )
+        told = wording.hidden_budget(plan.budget, inside, plan.unit)
+        out.append(f"Undetermined: {told}.")
     elif isinstance(plan, LatencyPlan):
         out += _edge_note(c, v, at, plan)
     if check.excused:

@@ -82,7 +82,7 @@ def paired_quality(
     if not (math.isfinite(margin) and margin >= 0.0):
         raise WireError("margin", "a margin >= 0", margin)
     _, rows = np.unique(clusters, return_inverse=True)
-    sums = np.bincount(rows, weights=differences)
+    sums = np.bincount(rows, weights=differences).astype(np.float64)
     sizes = np.bincount(rows).astype(np.float64)
     g = len(sums)
     if g < MIN_CLUSTERS:

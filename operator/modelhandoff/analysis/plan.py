@@ -204,6 +204,11 @@ class LatencyPlan:
         if len(self.edges) > MAX_EDGES:
             raise WireError("edges", f"at most {MAX_EDGES} edges", self.edges)
 
+    @property
+    def tail(self) -> float:
+        """Tolerated share above the budget, without the rounding of ``1 - 0.95``."""
+        return round(1.0 - self.quantile, 12)
+
 
 @dataclass(frozen=True)
 class Sustained:

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from modelhandoff.analysis.intervals import Count, Histogram, Interval, Measurem
 from modelhandoff.analysis.layout import Views
 
 __all__ = ["Look", "past_rate", "phi_two_arm", "read", "recent", "remember"]
+
+TINY: Final = 1e-6
+"""Fewer trials than this are none: ratios of such numbers overflow."""
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -44,6 +48,7 @@ def read(c: Compiled, interval: Interval, v: Views) -> Look:
         rows.append(_counts(source, found, interval, edges[row]))
     counts = np.array(rows).reshape(len(rows), 4)
     xc, nc, xb, nb = counts.T
+    nc, nb = np.where(nc < TINY, 0.0, nc), np.where(nb < TINY, 0.0, nb)
     return Look(xc, nc, xb, nb, (nc > 0.0) & (nb > 0.0))
 
 
@@ -164,8 +169,8 @@ def recent(v: Views, clock: float, looks: float) -> tuple[Array, Array, Array]:
     """Sums over the last ``looks`` looks for the promotion guard.
 
     Returns:
-        (sums, plain, share): sums (S, 3) = A, B, N of the Mantel-Haenszel contrast; plain (S, 2) =
-        candidate events and trials; share (S,) of the looks that have data.
+        (sums, plain, share): sums (S, 3) = A, B, N of the Mantel-Haenszel contrast; plain (S, 4) =
+        events and trials of candidate and baseline; share (S,) of the looks that have data.
     """
     inside = v["ring_look"] > max(clock - looks, 0.0)  # an unused slot has look 0
     xc, nc = v["ring_xc"] * inside, v["ring_nc"] * inside
@@ -174,5 +179,5 @@ def recent(v: Views, clock: float, looks: float) -> tuple[Array, Array, Array]:
     sums = np.stack(
         ((xc * nb / total).sum(1), (xb * nc / total).sum(1), (nc * nb / total).sum(1)), axis=1
     )
-    plain = np.stack((xc.sum(1), nc.sum(1)), axis=1)
+    plain = np.stack((xc.sum(1), nc.sum(1), (xb * inside).sum(1), (nb * inside).sum(1)), axis=1)
     return sums, plain, inside.sum(1) / looks

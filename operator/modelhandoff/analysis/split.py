@@ -35,7 +35,7 @@ def advance(v: Views, interval: Interval) -> None:
             v[name][:] = 0.0
         state[:] = (interval.step, 0.0, 0.0, 0.0)
     k, other = interval.requests
-    if other is None or not 1 <= interval.weight < 100 or k + other <= 0.0:
+    if other is None or not 1 <= interval.weight < 100 or k + other < 1.0:
         return
     n = k + other
     count = state[1:2]

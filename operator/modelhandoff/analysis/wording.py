@@ -2,7 +2,16 @@
 
 import math
 
-__all__ = ["count", "duration", "evidence", "latency", "number", "percent", "times"]
+__all__ = [
+    "count",
+    "duration",
+    "evidence",
+    "hidden_budget",
+    "latency",
+    "number",
+    "percent",
+    "times",
+]
 
 
 def percent(share: float) -> str:
@@ -41,6 +50,16 @@ def latency(value: float, unit: str) -> str:
     if unit == "s" and 0.0 < value < 1.0:
         return f"{value * 1000.0:.4g} ms"
     return f"{value:.4g} {unit}"
+
+
+def hidden_budget(budget: float, bucket: tuple[float, float], unit: str) -> str:
+    """Why a budget cannot be judged: it lies inside a bucket, or above the last edge."""
+    wanted = latency(budget, unit)
+    low, high = (latency(edge, unit) for edge in bucket)
+    place = f"inside the bucket ({low}, {high}]"
+    if math.isinf(bucket[1]):
+        place = f"above the last bucket edge {low}"
+    return f"the budget {wanted} lies {place}; add a bucket edge at {wanted}"
 
 
 def number(value: float) -> str:

@@ -25,7 +25,7 @@ from modelhandoff.analysis.kernel import (
 )
 
 
-def expectation(bets, ratio, delta, arms, rates, phi=1.0, cap=math.inf):
+def expectation(bets, ratio, delta, arms, rates, *, phi=1.0, cap=math.inf):
     """E[exp(min(l/phi, cap))] per bet, by enumerating both binomials."""
     (nc, nb), (pc, pb) = arms, rates
     xc, xb = np.arange(nc + 1.0)[:, None, None], np.arange(nb + 1.0)[None, :, None]
@@ -70,7 +70,7 @@ def test_equality_in_the_poisson_limit():
     nc=st.integers(40, 5000), nb=st.integers(40, 5000),
     ratio=st.floats(0.5, 3.0), theta=st.floats(0.1, 10.0),
 )  # fmt: skip
-def test_it_is_the_conditional_binomial_likelihood_ratio(xc, xb, nc, nb, ratio, theta):
+def test_it_is_the_conditional_binomial_likelihood_ratio(xc, xb, nc, nb, *, ratio, theta):
     """Given the total, the candidate's part is binomial; theta multiplies its odds."""
     w = ratio * nc / nb
     m = xc + xb
@@ -155,7 +155,7 @@ def test_started_and_waiting_mass_make_one(count):
     xc=st.floats(0, 1e6), xb=st.floats(0, 1e6), nc=st.floats(1e-3, 1e9), nb=st.floats(1e-3, 1e9),
     ratio=st.floats(0.5, 10.0), delta=st.floats(0, 0.1),
 )  # fmt: skip
-def test_finite_counts_never_give_nan(xc, xb, nc, nb, ratio, delta):
+def test_finite_counts_never_give_nan(xc, xb, nc, nb, *, ratio, delta):
     xc, xb = min(xc, nc), min(xb, nb)
     for bets in (HARM, SAFE):
         logs = two_arm(bets, ratio, delta, xc, nc, xb, nb)

@@ -1,6 +1,7 @@
 """The vectorised engine against a plain re-reading of the specification, loop by loop."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def two_arm_sums(rows):
     for length in LENGTHS:
         blocks = [rows[i : i + length] for i in range(0, len(rows) - length + 1, length)]
         u2 = vu = 0.0
-        for one, two in zip(blocks, blocks[1:], strict=False):
+        for one, two in pairwise(blocks):
             a = sum(xc * nb / (nc + nb) for xc, nc, xb, nb in one + two)
             b = sum(xb * nc / (nc + nb) for xc, nc, xb, nb in one + two)
             r = (a + 0.5) / (b + 0.5)
@@ -72,7 +73,7 @@ def one_arm_sums(rows):
             for i in range(0, len(rows) - length + 1, length)
         ]
         u2 = vu = 0.0
-        for (xa, na), (xb, nb) in zip(blocks, blocks[1:], strict=False):
+        for (xa, na), (xb, nb) in pairwise(blocks):
             p = (xa + xb) / (na + nb)
             u2 += ((xb * na - xa * nb) / (na + nb)) ** 2
             vu += p * (1 - p) * na * nb / (na + nb)
@@ -123,7 +124,7 @@ def reference(rows, *, limit, share, horizon, history):
         safe.append(s)
         phi = phi_pair(one_arm_sums([(r[0], r[1]) for r in seen]), len(seen))
         phi = max(phi, history.absolute.phi) if history else grown(phi, len(seen))
-        recent = (seen + [(xc, nc, xb, nb)])[-15:]
+        recent = [*seen, (xc, nc, xb, nb)][-15:]
         over = xb > limit * nb or sum(r[2] for r in recent) > limit * sum(r[3] for r in recent)
         low = min(1, max(0.5, 5 / (nc * limit)))
         h, s = [], []
