@@ -1,7 +1,7 @@
 """What of an object is worth keeping: the parts that a decision reads, and nothing else.
 
 Deployments, Services and HTTPRoutes are watched whole, so the cache holds every one of the
-cluster; slimmed they take about a kilobyte each.
+cluster; slimmed they take a few kilobytes of memory each.
 """
 
 from __future__ import annotations
