@@ -36,9 +36,6 @@ ALONE: Final = 20
 RETRY_AFTER: Final = 5.0
 """Seconds before a failed question is asked again, at most one interval."""
 
-KEPT: Final = 4
-"""Windows per template whose answers are kept."""
-
 _Result: TypeAlias = "tuple[Series, ...] | MetricsError"
 
 
@@ -97,6 +94,7 @@ class Batches:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._answers: dict[tuple[str, Window], dict[Scope, _Answer]] = {}
+        self._served: dict[tuple[str, Window], set[Scope]] = {}
         self._open: dict[tuple[str, Window], _Batch] = {}
         self._subscribers: dict[tuple[str, int], dict[Scope, _Subscription]] = {}
         self._sizes: dict[Scope, int] = {}
@@ -134,6 +132,9 @@ class Batches:
         result = await asyncio.shield(answer.future)
         if isinstance(result, MetricsError):
             raise MetricsError(result.trouble, str(result), user_action=result.user_action)
+        # Samples are bulky and wanted once; who wants them again asks again.
+        if self._answers.get(key, {}).pop(scope, None) is not None:
+            self._served.setdefault(key, set()).add(scope)
         return result
 
     async def close(self) -> None:
@@ -189,19 +190,18 @@ class Batches:
             elif (
                 window.steady
                 and scope not in self._answers.get(batch.key, {})
+                and scope not in self._served.get(batch.key, ())
                 and scope not in self._alone
             ):
                 self._add(batch, one.names, scope)
 
     def _forget(self, batch: _Batch) -> None:
-        kind, window = batch.key
-        same = sorted(
-            (key for key in self._answers if (key[0], key[1].interval) == (kind, window.interval)),
-            key=lambda key: key[1].end,
-        )
-        for old in same[:-KEPT]:
-            if all(answer.future.done() for answer in self._answers[old].values()):
-                del self._answers[old]
+        """Drop the answers about earlier windows that nobody came for."""
+        for key in {*self._answers, *self._served}:
+            window = key[1]
+            if window.interval == batch.window.interval and window.end < batch.window.end:
+                self._answers.pop(key, None)
+                self._served.pop(key, None)
 
     async def _ask(self, batch: _Batch, scopes: list[Scope]) -> None:
         """Ask for some scopes; cut them in halves when one of them is to blame."""

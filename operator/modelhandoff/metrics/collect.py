@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Final
 
 from modelhandoff.metrics.batching import RETRY_AFTER, Batches
 from modelhandoff.metrics.collector import (
@@ -24,6 +25,10 @@ from modelhandoff.metrics.trouble import MetricsError, Trouble
 __all__ = ["PrometheusCollector"]
 
 
+REMEMBERED: Final = 1000
+"""Askers whose newest answer is kept."""
+
+
 class PrometheusCollector:
     """A :class:`~.collector.Collector`. One per process, so that handoffs share their queries.
 
@@ -36,6 +41,7 @@ class PrometheusCollector:
         self._monotonic = monotonic
         self._sources = {source.name: source for source in sources}
         self._batches: dict[str, Batches] = {}
+        self._answers: dict[str, tuple[tuple[object, ...], Answer]] = {}
         self._abandoned: set[asyncio.Task[None]] = set()
         self._asked = 0
 
@@ -66,15 +72,31 @@ class PrometheusCollector:
         look = Look(request, cursor, now)
         if look.too_early is not None:
             return NotYet(look.too_early)
+        known = self._answers.get(request.key)
+        if known is not None and known[0] == look.identity:
+            return known[1]
         try:
             series = await self._fetch(look, now)
         except MetricsError as error:
             return _unknown(error, now + min(RETRY_AFTER, request.interval))
+        answer: Answer
         try:
-            return look.close(series, self._sources[request.source].labels)
+            answer = look.close(series, self._sources[request.source].labels)
         except MetricsError as error:
             # The window's answer is final: nothing new can be learned before the next one.
-            return _unknown(error, look.next_window)
+            answer = _unknown(error, look.next_window)
+        self._remember(request.key, look.identity, answer)
+        return answer
+
+    def _remember(self, key: str, identity: tuple[object, ...], answer: Answer) -> None:
+        """Keep the newest answer of every asker.
+
+        Who asks again, after a conflict or for a watch event, gets the same without a query.
+        """
+        self._answers.pop(key, None)
+        self._answers[key] = (identity, answer)
+        while len(self._answers) > REMEMBERED:
+            del self._answers[next(iter(self._answers))]
 
     async def _fetch(self, look: Look, now: float) -> tuple[Series, ...]:
         request = look.request

@@ -5,8 +5,9 @@ Pure: an answer and a cursor go in, closed intervals and the next cursor come ou
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -31,8 +32,14 @@ __all__ = ["Look"]
 MOST_AT_ONCE: Final = 40
 """Intervals read in detail after an outage; whatever lies before them is settled as one."""
 
+FIRST_LOOK_BACK: Final = 120.0
+"""Seconds before the evidence begins in which the first look searches for where to start."""
+
 FORGOTTEN_AFTER: Final = 600.0
 """Seconds (at least 20 intervals) after which a silent pod leaves the cursor."""
+
+
+_POISON: Final = frozenset({Trouble.AMBIGUOUS, Trouble.NOT_A_COUNT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +66,15 @@ class Look:
         self._closed = cursor.closed if cursor else self._first - 1
         self._ready = grid.ready(now, request.lag)
         detailed = min(max(self._ready - self._closed, 1), MOST_AT_ONCE)
+        back = max(milliseconds(request.lag), 1)
+        if cursor is None:
+            # Where counting starts must be seen even if the pods are scraped seldom.
+            back = max(back, milliseconds(FIRST_LOOK_BACK))
         self.window = Window(
             end=grid.end(self._ready),
-            length=detailed * grid.step + max(milliseconds(request.lag), 1),
+            length=detailed * grid.step + back,
             interval=grid.step,
-            steady=detailed == 1,
+            steady=detailed == 1 and cursor is not None,
         )
 
     @property
@@ -72,6 +83,12 @@ class Look:
         if self._ready > self._closed:
             return None
         return self._grid.end(self._closed + 1) / 1000 + self.request.lag
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Two looks with the same identity have the same answer."""
+        request = self.request
+        return (request.key, request.source, request.arms, self._first, self._closed, self._ready)
 
     @property
     def next_window(self) -> float:
@@ -91,6 +108,19 @@ class Look:
                 f"the interval changed from {cursor.interval:g} s to {request.interval:g} s "
                 "within one evidence",
             )
+        found = list(series)
+        try:
+            return self._close(found, labels)
+        except MetricsError as error:
+            newest = self.window.end - self._grid.step - max(milliseconds(request.lag), 1)
+            if error.trouble not in _POISON or self.window.end - self.window.length >= newest:
+                raise
+        # Samples that cannot be believed would spoil every look until they leave the window.
+        # Counters telescope, so the newest interval alone settles the time since the last close.
+        return self._close([one for each in found if (one := _since(each, newest))], labels)
+
+    def _close(self, series: Iterable[Series], labels: Labels) -> Closed:
+        cursor, request = self._cursor, self.request
         pods = self._pods(series, labels)
         ends = self._closable(pods)
         flaws = [flaw for process in pods.found.values() for flaw in mend(process)]
@@ -284,6 +314,14 @@ class Look:
 
     def _memory(self) -> float:
         return max(FORGOTTEN_AFTER, 20 * self.request.interval)
+
+
+def _since(one: Series, begin: int) -> Series | None:
+    """The part of a series after ``begin`` (Unix milliseconds), if there is any."""
+    place = bisect_right(one.times, begin)
+    if place == len(one.times):
+        return None
+    return replace(one, times=one.times[place:], values=one.values[place:])
 
 
 def _scraped(pods: _Pods, pod: str) -> bool:

@@ -203,7 +203,8 @@ def parse(status: int, body: bytes, max_series: int) -> tuple[Series, ...]:
         raise MetricsError(
             Trouble.WARNINGS, f"the answer may be partial, it warns: {cut(warnings, 200)}"
         )
-    return tuple(_series(one) for one in result)
+    same: dict[str, str] = {}
+    return tuple(_series(one, same) for one in result)
 
 
 def _json(status: int, body: bytes) -> dict[str, Any]:
@@ -239,7 +240,8 @@ def _refusal(status: int, answer: dict[str, Any]) -> MetricsError:
     return MetricsError(Trouble.HTTP_STATUS, message)
 
 
-def _series(one: Any) -> Series:
+def _series(one: Any, same: dict[str, str]) -> Series:
+    """One series; equal texts become one object, since every series repeats its target."""
     try:
         if one.get("histograms"):
             raise MetricsError(
@@ -247,7 +249,10 @@ def _series(one: Any) -> Series:
                 f"{cut(one['metric'])} is a native histogram; scrape classic buckets "
                 "(always_scrape_classic_histograms)",
             )
-        labels = {str(label): str(value) for label, value in one["metric"].items()}
+        labels = {
+            same.setdefault(label, label): same.setdefault(value, value)
+            for label, value in one["metric"].items()
+        }
         samples = [(round(at * 1000), float(value)) for at, value in one["values"]]
     except (AttributeError, KeyError, TypeError, ValueError):
         raise MetricsError(Trouble.WRONG_TYPE, f"not a series: {cut(one)}") from None

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -272,6 +273,40 @@ async def test_an_asker_that_is_cancelled_does_not_take_the_others_with_him(
     assert isinstance(await kept, Closed)
     with pytest.raises(asyncio.CancelledError):
         await gone
+
+
+async def test_who_asks_again_gets_the_same_answer_without_a_query(
+    api: LoopbackPrometheus, collector: Open
+) -> None:
+    metrics = collector()
+    tenant = Tenant(api, 1)
+    tenant.live(10)
+    first = await metrics.collect(tenant.request, None, START + 15)
+    again = await metrics.collect(tenant.request, None, START + 19)
+    assert first is again
+    assert isinstance(first, Closed)
+    stale = await metrics.collect(tenant.request, first.cursor, START + 45)
+    assert isinstance(stale, Unknown)
+    assert stale.trouble is Trouble.STALE
+    assert stale.retry_at == START + 55
+    assert await metrics.collect(tenant.request, first.cursor, START + 54) is stale
+    assert metrics.asked == 2
+
+
+async def test_a_newcomer_does_not_make_the_others_be_asked_for_again(
+    api: LoopbackPrometheus, collector: Open
+) -> None:
+    old, new = Tenant(api, 1), Tenant(api, 2)
+    for tenant in (old, new):
+        tenant.live(30)
+    metrics = collector()
+    await look_all([old], metrics, 15)
+    await look_all([new], metrics, 15)
+    await old.look(metrics, 25)
+    new.request = replace(new.request, key="shop/other")
+    await new.look(metrics, 25)
+    assert names(api.asked[-1]["query"]) == 2, "the first to ask asks for both"
+    assert metrics.asked == 3
 
 
 async def test_too_early_asks_nobody(api: LoopbackPrometheus, collector: Open) -> None:

@@ -150,6 +150,26 @@ class TestUnknown:
         assert 'modelhandoff_server_requests_total{code="200"' in str(error)
         assert f"has the value {value}" in str(error)
 
+    def test_a_spoilt_sample_spoils_its_window_and_not_the_next_ones(self) -> None:
+        stored = Stored()
+        server = serve(stored, NEW, -4, 12)
+        key = ("modelhandoff_server_requests_total", (("code", "200"),))
+        right = server.counts[key]
+        watcher = Watcher(stored, request())
+        watcher.look(START + 15)
+        server.counts[key] = float("nan")
+        server.scrape(START + 14)
+        server.counts[key] = right
+        more(server, 16, 46)
+        assert self.failure(watcher, 25).trouble is Trouble.NOT_A_COUNT
+        watcher.look(START + 35)
+        watcher.look(START + 45)
+        spans = [(one.start - START, one.end - START) for one in watcher.intervals]
+        assert spans == [(0, 10), (10, 20), (20, 30), (30, 40)]
+        at_40 = [v for (n, _), rows in stored.samples.items() if n == key[0]
+                 for t, v, _ in rows if t <= (START + 40) * 1000][-1]  # fmt: skip
+        assert watcher.counted == at_40 - 2, "all but what was answered before the evidence"
+
 
 class TestSchedule:
     def test_planned_windows_and_weight_changes_are_excluded_for_both_arms(self) -> None:
@@ -270,14 +290,14 @@ class TestDuplicates:
         one.requests(0)
         watcher = Watcher(stored, request())
         for tick in range(-5, 41):
-            one.requests(1)
+            one.requests(1 if 3 <= tick <= 35 else 0)
             if tick < 22:
                 one.scrape(START + tick)
             two.scrape(START + tick + 0.3)
             if tick % 10 == 6 and tick > 10:
                 watcher.look(START + tick)
         watcher.look(START + 45)
-        assert watcher.counted == 40
+        assert watcher.counted == 33
 
     def test_replicas_of_prometheus_count_once(self) -> None:
         stored = Stored()
