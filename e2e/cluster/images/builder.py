@@ -272,6 +272,6 @@ class Builder:
 def _link(source: Path | str, target: Path | str) -> None:
     """Hard link where the file systems allow it: wheels and programs are large."""
     try:
-        os.link(source, target)
+        os.link(Path(source).resolve(), target)
     except OSError:
         shutil.copy2(source, target)
