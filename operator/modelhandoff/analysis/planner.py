@@ -23,7 +23,7 @@ from modelhandoff.analysis.kernel import (
     one_arm,
     two_arm,
 )
-from modelhandoff.analysis.mixture import prior_precision
+from modelhandoff.analysis.mixture import log_one_sided, prior_precision
 from modelhandoff.analysis.rates import SAFE_CAP, cap_low
 
 __all__ = [
@@ -187,43 +187,72 @@ def detectable_ratio(
     return high
 
 
+def _mixture_looks(
+    distance: float, variance: float, *, rho: float, target: float, power: float
+) -> float:
+    """Looks until the one-sided mixture reaches ``target`` with the given power.
+
+    ``variance`` is that of the contrast after one look; after n looks it is ``variance / n``, and
+    with probability ``power`` the estimate lies above ``distance - z sqrt(variance / n)``.
+    """
+    z = float(ndtri(power))
+
+    def reached(looks: float) -> bool:
+        var = variance / looks
+        estimate = np.float64(distance - z * math.sqrt(var))
+        return float(log_one_sided(estimate, np.float64(var), np.asarray(rho))) >= target
+
+    high = 1.0
+    while not reached(high):
+        high *= 2.0
+        if high > 1e9:
+            return math.inf
+    low = high / 2.0
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return high
+
+
 def mean_proof(
     t: Traffic, distance: float, variance_per_look: float, *, planned_looks: float,
     level: float = 0.05, power: float = 0.8,
 ) -> Needs:  # fmt: skip
     """Looks until a mean contrast that is ``distance`` away from its margin is proven.
 
-    ``need distance^2/(2 var) >= c'``, ``c' = ln(1/alpha) + (1/2) ln(1 + v/rho)``, plus z.
     ``variance_per_look``: variance of the contrast from one look.
     """
-    if distance <= 0.0 or variance_per_look <= 0.0:
-        return _needs(math.inf if distance <= 0.0 else 1.0, t)
+    if distance <= 0.0:
+        return _needs(math.inf, t)
+    if variance_per_look <= 0.0:
+        return _needs(10.0, t)
     rho = float(prior_precision(planned_looks / 4.0 / variance_per_look, level))
-    z = float(ndtri(power))
-    looks = 10.0
-    for _ in range(60):
-        target = math.log(1.0 / level) + 0.5 * math.log1p(looks / variance_per_look / rho)
-        wanted = (math.sqrt(2.0 * target) + max(z, 0.0)) ** 2 * variance_per_look / distance**2
-        if abs(wanted - looks) < 0.01 * looks:
-            break
-        looks = max(wanted, 1.0)
+    looks = _mixture_looks(
+        distance, variance_per_look, rho=rho, target=math.log(1.0 / level), power=power
+    )
     return _needs(max(looks, 10.0), t)
 
 
 def drift_harm(
     t: Traffic, divergence: float, margin: float, bins: int, *, smallest: float | None = None,
     level: float = 0.01, share: float = 1.0, power: float = 0.8, live: bool = False,
+    planned_looks: float = 240.0,
 ) -> Needs:  # fmt: skip
     """Looks until a drift of KL ``divergence`` is found above ``margin``.
 
-    ``n = (z' sqrt(V1)/(D1 - kappa))^2`` with ``V1 = n V`` and ``z' = sqrt(2 ln(1/(w alpha))) + z``,
-    not below the start rule (20 K observations, 5 in the rarest bin).
+    The variance of one observation is about twice the divergence; the first start carries half of
+    the prior; never below the start rule (20 K observations, 5 in the rarest bin).
     """
-    rule = max(20.0 * bins, 5.0 / smallest if smallest else 0.0)
     if divergence <= margin:
         return _needs(math.inf, t)
+    rule = max(20.0 * bins, 5.0 / smallest if smallest else 0.0) / max(t.candidate, 1e-9)
     both = 1.0 + (t.candidate / t.baseline if live and t.baseline > 0.0 else 0.0)
-    v1 = 2.0 * max(divergence, margin) * both
-    z = math.sqrt(2.0 * math.log(2.0 / (share * level))) + max(float(ndtri(power)), 0.0)
-    n = max(rule, z * z * v1 / (divergence - margin) ** 2)
-    return _needs(n / max(t.candidate, 1e-9), t)
+    scale = both / max(t.candidate, 1e-9)
+    planned = scale / (planned_looks / 4.0)
+    optimum = 1.0 / (2.0 * margin * planned + (bins - 1.0) * planned * planned / 2.0)
+    rho = float(prior_precision(optimum, level * share))
+    target = math.log(2.0 / (share * level))
+    looks = _mixture_looks(
+        divergence - margin, 2.0 * divergence * scale, rho=rho, target=target, power=power
+    )
+    return _needs(max(looks, rule), t)
