@@ -1,4 +1,4 @@
-"""The image every pod's sandbox runs: one static program, packed without a container engine."""
+"""Images of one static program, packed without a container engine: that of every pod's sandbox."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 PAUSE_IMAGE = "localhost/modelhandoff/pause:1"
 
 
-def write(program: Path, target: Path) -> Path:
-    """Write a docker-archive of `PAUSE_IMAGE` that runs `program`; returns `target`."""
+def write(program: Path, target: Path, image: str = PAUSE_IMAGE) -> Path:
+    """Write a docker-archive of `image`, which runs `program`; returns `target`."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
-        info = tarfile.TarInfo("pause")
+        info = tarfile.TarInfo(program.name)
         info.size, info.mode = program.stat().st_size, 0o755
         with program.open("rb") as source:
             tar.addfile(info, source)
     config = {
         "architecture": "amd64",
         "os": "linux",
-        "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
+        "config": {"Entrypoint": [f"/{program.name}"], "User": "65535:65535"},
         "rootfs": {
             "type": "layers",
             "diff_ids": ["sha256:" + hashlib.sha256(layer.getvalue()).hexdigest()],
@@ -32,7 +32,7 @@ def write(program: Path, target: Path) -> Path:
         "layer.tar": layer.getvalue(),
         "config.json": json.dumps(config).encode(),
         "manifest.json": json.dumps(
-            [{"Config": "config.json", "RepoTags": [PAUSE_IMAGE], "Layers": ["layer.tar"]}]
+            [{"Config": "config.json", "RepoTags": [image], "Layers": ["layer.tar"]}]
         ).encode(),
     }
     with tarfile.open(target, "w") as tar:

@@ -52,6 +52,20 @@ def namespace(pid: int, kind: str) -> str | None:
         return None
 
 
+@contextlib.contextmanager
+def held_namespace(pid: int, kind: str) -> Iterator[str]:
+    """The identifier of a namespace, kept from being given to a new one meanwhile.
+
+    Raises:
+        OSError: no such process, or no right to look.
+    """
+    handle = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield os.readlink(f"/proc/self/fd/{handle}")
+    finally:
+        os.close(handle)
+
+
 def in_namespace(identifier: str, kind: str) -> list[int]:
     """All processes in that namespace."""
     return [pid for pid in all_pids() if namespace(pid, kind) == identifier]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -23,16 +24,22 @@ def mounts_below(folder: Path, mountinfo: str | None = None) -> list[str]:
 
 
 def _end_processes(record: Record) -> None:
-    pids = set(process.marked(record.folder))
-    if process.is_alive(record.shepherd_pid, record.shepherd_started):
-        mine = process.namespace(os.getpid(), "pid")
-        theirs = process.namespace(record.shepherd_pid, "pid")
-        if theirs and theirs != mine:
-            pids |= set(process.in_namespace(theirs, "pid"))
-        pids.add(record.shepherd_pid)
+    inside: set[int] = set()
+    shepherd = record.shepherd_pid
+    with contextlib.suppress(OSError), process.held_namespace(shepherd, "pid") as theirs:
+        # Held first, asked then: now both, the number and the namespace, are the shepherd's.
+        if process.is_alive(shepherd, record.shepherd_started):
+            inside.add(shepherd)
+            if theirs != process.namespace(os.getpid(), "pid"):
+                inside |= set(process.in_namespace(theirs, "pid"))
+    process.kill_and_wait(sorted(inside))
+    # What waits for the shepherd (`unshare`) buries it and then ends by itself. Killed with it, it
+    # would leave a zombie to process 1, and not every machine's process 1 buries soon.
+    waiting = {pid: process.start_time(pid) for pid in process.marked(record.folder)}
+    left = process.wait_gone({p: s for p, s in waiting.items() if s is not None}, timeout=2)
     if record.level is Level.FULL:
-        pids |= cgroups.processes(record.scope)
-    left = process.kill_and_wait(sorted(pids))
+        left += cgroups.processes(record.scope)
+    left = process.kill_and_wait(sorted(set(left)))
     if left:
         raise ClusterError(f"instance {record.name!r}: processes that do not end: {left}")
 
