@@ -29,6 +29,7 @@ class Behaviour:
 
 
 HEALTHY = Behaviour()
+FAULTY = Behaviour(errors=0.08)
 BROKEN = Behaviour(errors=0.5)
 
 
@@ -76,16 +77,16 @@ class ScriptedCollector:
         for metric in request.metrics:
             if metric.type is MetricType.ERROR_RATE:
                 metrics[metric.name] = Rate(
-                    (float(round(mine * self.candidate.errors)), mine),
-                    (float(round(theirs * self.baseline.errors)), theirs),
+                    (_share(index, mine, self.candidate.errors), mine),
+                    (_share(index, theirs, self.baseline.errors), theirs),
                 )
             elif metric.type is MetricType.LATENCY:
                 assert metric.budget is not None
                 budget = metric.budget.total_seconds()
                 metrics[metric.name] = Histogram(
                     (budget / 2, budget, budget * 4, math.inf),
-                    _tail(mine, self.candidate.slow),
-                    _tail(theirs, self.baseline.slow),
+                    _tail(index, mine, self.candidate.slow),
+                    _tail(index, theirs, self.baseline.slow),
                 )
         return Interval(
             index=index,
@@ -99,6 +100,11 @@ class ScriptedCollector:
         )
 
 
-def _tail(requests: float, slow: float) -> tuple[float, float, float, float]:
-    late = float(round(requests * slow))
-    return (float(round((requests - late) / 2)), requests - late, requests, requests)
+def _share(index: int, requests: float, share: float) -> float:
+    """Whole events of one interval that add up to the share exactly, over many intervals."""
+    return float(math.floor((index + 1) * requests * share) - math.floor(index * requests * share))
+
+
+def _tail(index: int, requests: float, slow: float) -> tuple[float, float, float, float]:
+    quick = requests - _share(index, requests, slow)
+    return (float(quick // 2), quick, requests, requests)

@@ -25,7 +25,7 @@ from tests.component.fakeapi.objects import MERGE, Change, Object, Write
 from tests.component.fakeapi.server import Server
 
 NAMESPACE = "payments"
-USER_AGENT = "modelhandoff/"
+USER_AGENT = "modelhandoff"
 SETTLE_SECONDS = 20.0
 """Real seconds; reached only when something hangs."""
 
@@ -51,6 +51,7 @@ class World:
     """Everything around one operator.
 
     Attributes:
+        keep_alive: whether an operator that died is started again, as a kubelet would.
         weights: every version of every route that was ever committed, by route name.
     """
 
@@ -63,6 +64,7 @@ class World:
         self.collector = ScriptedCollector()
         self.decide = decide
         self.process: Process | None = None
+        self.keep_alive = False
         self.weights: dict[str, list[Weights]] = {}
         self.exit_codes: list[int] = []
         self._running: asyncio.Task[int] | None = None
@@ -126,28 +128,46 @@ class World:
 
     # Time
 
-    async def settle(self) -> None:
-        """Wait until nobody has anything to do at this moment."""
+    async def settle(self, or_when: Callable[[], bool] = lambda: False) -> None:
+        """Wait until nobody has anything to do at this moment, or until ``or_when`` holds."""
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
                 calm = 0
                 while calm < 3:
                     await asyncio.sleep(0.001)
-                    calm = calm + 1 if self._calm() else 0
+                    if or_when():
+                        return
+                    if self.keep_alive and self._dead():
+                        await self.restart()
                     self._alive()
+                    calm = calm + 1 if self.calm() else 0
         except TimeoutError:
             raise AssertionError(f"no rest: {self._restless()}") from None
 
-    async def run_until(self, condition: Callable[[], object], most: float = 48 * 3600) -> None:
+    async def run_until(self, condition: Callable[[], object], most: float = 6 * 3600) -> None:
         """Let time pass, deadline by deadline, until the condition holds."""
         end = self.clock.monotonic() + most
         await self.settle()
         while not condition():
             assert self.process is not None
             due = self.process.queue.next_due
-            assert due is not None and due <= end, f"did not happen in {most:g} s: {self.story()}"
-            self.clock.move(due - self.clock.monotonic())
+            late = due is None or due > end
+            assert not late, f"did not happen in {most:g} s: {self.story()}"
+            self.clock.move((due or 0.0) - self.clock.monotonic())
             await self.settle()
+
+    async def run_until_killed(self, most: float = 6 * 3600) -> None:
+        """Let time pass until this operator may write no more, then bury it."""
+        process, end = self.process, self.clock.monotonic() + most
+        assert process is not None
+        await self.settle(lambda: process.fence.closed)
+        while not process.fence.closed:
+            due = process.queue.next_due
+            late = due is None or due > end
+            assert not late, f"not killed in {most:g} s: {self.story()}"
+            self.clock.move((due or 0.0) - self.clock.monotonic())
+            await self.settle(lambda: process.fence.closed)
+        await self.kill()
 
     async def pass_time(self, seconds: float) -> None:
         """Let so much time pass, deadline by deadline."""
@@ -159,12 +179,16 @@ class World:
             self.clock.move(max(0.001, until - self.clock.monotonic()))
             await self.settle()
 
+    def _dead(self) -> bool:
+        return self.process is not None and self.process.fence.closed
+
     def _alive(self) -> None:
         if self._running is not None and self._running.done() and not self._stop.is_set():
             self._running.result()
             raise AssertionError("the operator ended by itself")
 
-    def _calm(self) -> bool:
+    def calm(self) -> bool:
+        """Whether nobody has anything to do at this moment."""
         return not self._restless()
 
     def _restless(self) -> str:
@@ -184,23 +208,15 @@ class World:
     def _behind(self, process: Process) -> str:
         """What the operator's cache has not heard of yet."""
         for kind in WATCHED:
-            fake = BY_PLURAL[kind.group, kind.plural]
-            there = {
-                (o["metadata"].get("namespace", ""), o["metadata"]["name"]): o
-                for o in self.objects.list(fake)
-                if not kind.selector or kind.selector in (o["metadata"].get("labels") or {})
-            }
+            there = self.objects.versions(BY_PLURAL[kind.group, kind.plural], kind.selector)
             known = {
-                (o["metadata"].get("namespace", ""), o["metadata"]["name"]): o
+                (o["metadata"].get("namespace", ""), o["metadata"]["name"]): o["metadata"][
+                    "resourceVersion"
+                ]
                 for o in process.store.all(kind)
             }
-            for key in there.keys() | known.keys():
-                mine, theirs = known.get(key), there.get(key)
-                if mine is None or theirs is None:
-                    return f"the cache has not heard of {kind.plural} {key}"
-                version = theirs["metadata"]["resourceVersion"]
-                if mine["metadata"]["resourceVersion"] != version:
-                    return f"the cache has an old {kind.plural} {key}"
+            if there != known:
+                return f"the cache lags behind in {kind.plural}: {set(there) ^ set(known)}"
         return ""
 
     # What people do

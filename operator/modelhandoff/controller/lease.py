@@ -85,6 +85,11 @@ class Fence:
         self._closed = self._closed or why
 
     @property
+    def closed(self) -> bool:
+        """Whether it has been closed for ever (it may also just not have been opened yet)."""
+        return bool(self._closed)
+
+    @property
     def seconds_left(self) -> float:
         """Seconds until the fence closes unless renewed; 0 when closed."""
         if self._closed or self._deadline is None:

@@ -88,12 +88,12 @@ class Chances:
     """What is given from outside: clocks, randomness, and for tests the decision itself.
 
     Attributes:
-        lease_clock: for the lease alone, whose seconds other machines count too.
+        machine_clock: for the lease and for signs of life, whose seconds others count too.
         on_watching: called when kopf has started, which puts in signal handlers of its own.
     """
 
     clock: Clock
-    lease_clock: Clock = field(default_factory=SystemClock)
+    machine_clock: Clock = field(default_factory=SystemClock)
     boottime: Callable[[], float] = boottime
     rng: random.Random | None = None
     decide: Decide | None = None
@@ -124,7 +124,7 @@ class Process:
         self._ended: asyncio.Future[str] | None = None
         self.store = Store()
         self.telemetry = Telemetry()
-        self.health = healths.Health(self._clock)
+        self.health = healths.Health(chances.machine_clock)
         self.fence = Fence(chances.boottime)
         self.queue: WorkQueue[HandoffKey] = WorkQueue(clock=self._clock, rng=rng)
         self.client = Client(
@@ -140,7 +140,7 @@ class Process:
             name=settings.lease_name,
             identity=settings.identity,
             fence=self.fence,
-            clock=chances.lease_clock,
+            clock=chances.machine_clock,
             rng=rng,
             times=LeaseTimes(
                 settings.lease_duration, settings.renew_deadline, settings.retry_period

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 
 class Effect(Enum):
@@ -30,6 +31,7 @@ class Request:
     name: str = ""
     subresource: str = ""
     actor: str = ""
+    body: Any = None
 
 
 @dataclass

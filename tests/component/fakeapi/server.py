@@ -96,15 +96,15 @@ class Server:
         namespace, name, sub = match["namespace"] or "", match["name"] or "", match["sub"] or ""
         watch = request.query.get("watch") in ("1", "true")
         verb = VERBS.get(request.method) or ("watch" if watch else "get" if name else "list")
-        asked = Request(
-            verb, kind.plural, namespace, name, sub, request.headers.get("User-Agent", "")
-        )
+        body = await _body(request)
+        actor = request.headers.get("User-Agent", "")
+        asked = Request(verb, kind.plural, namespace, name, sub, actor, body)
         fault = self.faults.hit(asked)
         if fault is not None:
             await self._before(fault, request)
         if verb == "watch":
             return await self._watch(request, kind, namespace)
-        answer = self._serve(verb, kind, namespace, name, sub, request, await _body(request), asked)
+        answer = self._serve(verb, kind, namespace, name, sub, request, body, asked)
         if fault is not None and fault.effect is Effect.CUT:
             _cut(request)
         return web.json_response(answer, status=201 if verb == "create" else 200)
