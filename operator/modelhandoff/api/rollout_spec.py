@@ -162,8 +162,8 @@ class Decision(SpecModel):
     """Largest chance, per metric, to call a harmful candidate safe. 0.05 when not set."""
     harm_margin: Annotated[float, Field(ge=1, le=100)] = 1.25
     """A rate above the baseline's times this is harm. 1.25 when not set."""
-    safe_margin: Annotated[float, Field(gt=1, le=100)] = 1.5
-    """A rate proven below the baseline's times this is safe. 1.5 when not set."""
+    safe_margin: Annotated[float, Field(gt=1, le=100)] | None = None
+    """With it a rate must also be proven below the baseline's times this, not only its limit."""
     min_looks: Annotated[int, Field(ge=1, le=10_000)] = 30
     """Fewest intervals before promotion. 30 when not set."""
     max_duration: Duration = timedelta(hours=24)
@@ -177,13 +177,13 @@ class Decision(SpecModel):
         positive("maxDuration", "max_duration"),
         Rule(
             cel=(
-                "(has(self.safeMargin) ? self.safeMargin : 1.5)"
-                " > (has(self.harmMargin) ? self.harmMargin : 1.25)"
+                "!has(self.safeMargin)"
+                " || self.safeMargin > (has(self.harmMargin) ? self.harmMargin : 1.25)"
             ),
-            holds=lambda self: self.safe_margin > self.harm_margin,
+            holds=lambda self: self.safe_margin is None or self.safe_margin > self.harm_margin,
             at="safeMargin",
             wrong="what is proven safe must lie above what is called harm",
-            allowed="safeMargin > harmMargin (1.5 and 1.25 when not set)",
+            allowed="safeMargin > harmMargin (1.25 when not set)",
         ),
     )
 

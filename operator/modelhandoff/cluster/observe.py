@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from modelhandoff.api import names
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.policy import PolicySpec
+from modelhandoff.api.policy_check import policy_violations
 from modelhandoff.api.resolve import resolve
 from modelhandoff.cluster import views
 from modelhandoff.cluster.kinds import (
@@ -42,12 +43,21 @@ from modelhandoff.rollout.snapshot import (
 Raw = Mapping[str, Any]
 
 
-def snapshot(store: Store, key: HandoffKey, now: datetime, routes: RouteReader) -> Snapshot | None:
-    """Everything one pass may look at; ``None`` when there is no such handoff (any more)."""
+def snapshot(
+    store: Store,
+    key: HandoffKey,
+    now: datetime,
+    routes: RouteReader,
+    sources: frozenset[str] | None = None,
+) -> Snapshot | None:
+    """Everything one pass may look at; ``None`` when there is no such handoff (any more).
+
+    ``sources`` are the names of all metric sources; ``None`` leaves that unchecked.
+    """
     raw = store.get(HANDOFF, *key)
     if raw is None:
         return None
-    handoff = _handoff(store, raw)
+    handoff = _handoff(store, raw, sources)
     attempts = _attempts(store, key, handoff.uid)
     spec = attempts[-1].spec if attempts else handoff.spec
     route_raw = store.get(HTTPROUTE, key.namespace, names.route_name(key.name))
@@ -71,9 +81,9 @@ def owner_text(key: HandoffKey, uid: str) -> str:
 # The handoff and its attempts
 
 
-def _handoff(store: Store, raw: Raw) -> HandoffView:
+def _handoff(store: Store, raw: Raw, sources: frozenset[str] | None) -> HandoffView:
     meta = raw["metadata"]
-    spec, errors = _resolved(store, raw)
+    spec, errors = _resolved(store, raw, sources)
     return HandoffView(
         name=meta["name"],
         namespace=meta["namespace"],
@@ -90,25 +100,33 @@ def _handoff(store: Store, raw: Raw) -> HandoffView:
     )
 
 
-def _resolved(store: Store, raw: Raw) -> tuple[ModelHandoffSpec | None, tuple[str, ...]]:
+def _resolved(
+    store: Store, raw: Raw, sources: frozenset[str] | None
+) -> tuple[ModelHandoffSpec | None, tuple[str, ...]]:
     """The resolved spec, or what is wrong with it; made anew when it or its policy changes."""
     meta, written = raw["metadata"], raw.get("spec")
     if not isinstance(written, Mapping):
         return None, ("spec: required block is missing; got nothing; allowed an object",)
     policy = store.get(POLICY, "", _policy_name(written) or DEFAULT_POLICY)
     version = None if policy is None else policy["metadata"].get("resourceVersion")
-    stamp = (meta.get("uid"), meta.get("generation"), version)
+    stamp = (meta.get("uid"), meta.get("generation"), version, sources)
     key = HandoffKey(meta["namespace"], meta["name"])
-    return store.memo(key, stamp, lambda: _resolve(store, written))
+    return store.memo(key, stamp, lambda: _resolve(store, written, sources))
 
 
-def _resolve(store: Store, written: Raw) -> tuple[ModelHandoffSpec | None, tuple[str, ...]]:
+def _resolve(
+    store: Store, written: Raw, sources: frozenset[str] | None
+) -> tuple[ModelHandoffSpec | None, tuple[str, ...]]:
     try:
-        return resolve(written, _policy(store, written)), ()
+        policy = _policy(store, written)
+        spec = resolve(written, policy)
     except InvalidSpecError as error:
         return None, tuple(str(line) for line in error.errors)
     except HandoffError as error:
         return None, (str(error),)
+    known = (spec.monitoring.source,) if sources is None else sources
+    found = policy_violations(spec, policy or PolicySpec(), other_sources=known)
+    return (None if found else spec), tuple(str(line) for line in found)
 
 
 def _policy_name(written: Raw) -> str:

@@ -109,6 +109,11 @@ def fetch_container(artifacts: tuple[Artifact, ...], settings: ClusterSettings) 
                 "name": "MODELHANDOFF_ARTIFACTS",
                 "value": json.dumps(manifest, separators=(",", ":")),
             },
+            # The policy has allowed what is named here; a redirect must not go below it.
+            {
+                "name": "MODELHANDOFF_ALLOW_HTTP",
+                "value": str(any(a.uri.startswith("http://") for a in artifacts)).lower(),
+            },
         ],
         "resources": _FETCH_RESOURCES,
         "securityContext": container_security(),

@@ -79,12 +79,11 @@ def _at_rest(ctx: Context) -> Move:
     """Nothing is under way: tidy up, then sleep."""
     chore = tidy(ctx) if ctx.attempt is not None or ctx.handoff.spec is not None else None
     verdict = ctx.state.verdict
+    reason, sentence = str(Reason.PENDING), ""
     if settled(ctx) or ctx.state.phase is Phase.PROMOTED:
-        reason, sentence = Reason.STEADY, ""
+        reason = str(Reason.STEADY)
     elif verdict is not None:
-        reason, sentence = Reason(verdict.reason), verdict.message
-    else:
-        reason, sentence = Reason.PENDING, ""
+        reason, sentence = verdict.reason, verdict.message
     if chore is None:
         return Move(reason=reason, sentence=sentence)
     return Move(

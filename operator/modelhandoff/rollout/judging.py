@@ -181,6 +181,7 @@ def _metric(metric: Metric, spec: ModelHandoffSpec, bins: Groups) -> MetricPlan:
             critical=metric.critical,
             limit=metric.max,
             harm_margin=decision.harm_margin,
+            safe_margin=decision.safe_margin,
         )
     if metric.type is MetricType.LATENCY and metric.quantile and metric.budget:
         return LatencyPlan(

@@ -175,9 +175,9 @@ def _create(ctx: Context) -> Move:
 
 def _invalid(ctx: Context) -> Move | None:
     message = "; ".join(ctx.handoff.errors[:3])
-    if ctx.active and ctx.attempt is not None and ctx.attempt.bundle != ctx.bundle:
-        verdict = ctx.state.verdict
-        if verdict is not None:
+    if ctx.active and ctx.attempt is not None:
+        # A policy that changes does not reach an attempt under way; an edit ends it.
+        if ctx.attempt.bundle == ctx.bundle or ctx.state.verdict is not None:
             return None
         return take_down(
             ctx,

@@ -81,7 +81,7 @@ def _sentence(ctx: Context, move: Move) -> str:
     serving = ctx.stable or ctx.adopted
     now_serving = f"100 % on {_name(serving)}" if serving else "nothing serves"
     verdict = state.verdict
-    if ctx.handoff.spec is None or move.stalled:
+    if move.stalled:
         return move.sentence
     if ctx.attempt is None:
         return move.sentence or "Waiting."
@@ -112,7 +112,7 @@ def _sentence(ctx: Context, move: Move) -> str:
 def next_action(ctx: Context, move: Move) -> str:
     """The next command a person may want, ready to paste; empty when nothing is needed."""
     attempt, state = ctx.attempt, ctx.state
-    if attempt is None or ctx.handoff.spec is None:
+    if attempt is None or move.reason == Reason.SPEC_INVALID:
         return ""
     where = f"kubectl annotate mho {ctx.handoff.name} -n {ctx.handoff.namespace}"
     if move.reason == Reason.MANUAL_GATE:

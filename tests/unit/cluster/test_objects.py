@@ -148,6 +148,7 @@ def test_the_smallest_handoff_becomes_this_deployment():
                     "name": "MODELHANDOFF_ARTIFACTS",
                     "value": json.dumps([{**MODEL, "file": "model.onnx"}], separators=(",", ":")),
                 },
+                {"name": "MODELHANDOFF_ALLOW_HTTP", "value": "false"},
             ],
             "resources": {
                 "requests": {"cpu": "50m", "memory": "64Mi"},
