@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from modelhandoff.cli import crds
+from modelhandoff.cli import run as run_operator
 
 app = typer.Typer(
     name="modelhandoff",
@@ -14,14 +15,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (crds,):
+for command in (run_operator, crds):
     command.register(app)
-
-
-@app.callback()
-def _root() -> None:
-    # With a single command typer would drop its name from the command line.
-    pass
 
 
 def run() -> None:
