@@ -1,9 +1,9 @@
 """How long a proof takes: looks, requests, hours; before anyone starts and while it runs (2.13).
 
 For a bet theta the evidence grows by G per look with variance V at the assumed rates; it must reach
-``c = ln(1/(w alpha)) + ln 6 (+ ln 2 for harm)``. With z = Phi^-1(power) the crossing time of the
-best bet is ``((z sqrt(V) + sqrt(z^2 V + 4 G c))/(2 G))^2``, never below ``ceil(c/cap)``. G and V
-are taken after dispersion and cap, by Poisson quantiles of the counts of both arms.
+``c = ln(1/(w alpha)) + ln 6 (+ ln 2 for harm)``, and the best bet's first passage gives the looks,
+never below ``ceil(c/cap)``. G and V are taken after dispersion and cap, by Poisson quantiles of the
+counts of both arms.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, pdtrik
+from scipy.special import log_ndtr, ndtr, ndtri, pdtrik
 
 from modelhandoff.analysis.kernel import (
     ABSOLUTE_HARM,
@@ -20,6 +20,7 @@ from modelhandoff.analysis.kernel import (
     HARM,
     LN_GRID,
     SAFE,
+    log_mean_exp,
     one_arm,
     two_arm,
 )
@@ -66,14 +67,53 @@ def _needs(looks: float, traffic: Traffic) -> Needs:
 
 
 def _crossing(growth: Array, variance: Array, target: float, power: float) -> float:
-    """Looks until the best bet has reached ``target`` with probability ``power``."""
-    z = float(ndtri(power))
-    good = growth > 0.0
-    if not good.any():
-        return math.inf
-    g, v = growth[good], np.maximum(variance[good], 0.0)
-    root = np.sqrt(np.maximum(z * z * v + 4.0 * g * target, 0.0))
-    return float((((z * np.sqrt(v) + root) / (2.0 * g)) ** 2).min())
+    """Looks until the best bet has *once* reached ``target`` with probability ``power``.
+
+    First passage of a drifting Brownian motion (inverse Gaussian law): with growth G, variance V
+    and level c, ``P(T <= t) = Phi((Gt-c)/sqrt(Vt)) + exp(2Gc/V) Phi(-(Gt+c)/sqrt(Vt))``.
+    """
+    target = _shared(growth, target)
+    each = [
+        _passage(g, v, target, power)
+        for g, v in zip(growth.tolist(), variance.tolist(), strict=True)
+        if g > 0.0
+    ]
+    return min(each, default=math.inf)
+
+
+def _shared(growth: Array, target: float) -> float:
+    """Target for the best bet when bets of similar growth carry the mixture together.
+
+    Without noise the mixture arrives when ``ln mean exp(G_i t)`` does; ``target`` contains the
+    full ln 6 of a bet that is alone.
+    """
+    best = float(growth.max())
+    if best <= 0.0 or len(growth) < 2:
+        return target
+    level = target - LN_GRID
+    low, high = level / best, target / best
+    for _ in range(30):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if log_mean_exp(growth * middle) >= level else (middle, high)
+    return best * high
+
+
+def _passage(g: float, v: float, target: float, power: float) -> float:
+    if v <= 1e-12 * g * target:
+        return target / g
+
+    def arrived(t: float) -> float:
+        root = math.sqrt(v * t)
+        mirrored = 2.0 * g * target / v + float(log_ndtr(-(g * t + target) / root))
+        return float(ndtr((g * t - target) / root)) + math.exp(min(mirrored, 0.0))
+
+    low, high = 0.0, target / g
+    while arrived(high) < power:
+        high *= 2.0
+    for _ in range(30):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if arrived(middle) >= power else (middle, high)
+    return high
 
 
 def _poisson(mean: float) -> Array:
