@@ -90,6 +90,7 @@ class Builder:
         with self._one_at_a_time():
             stale = {n: k for n in names if self._stale(n, k := self._key(n, programs))}
             if stale:
+                self._store.clean()
                 self._prepare(list(stale))
             with ThreadPoolExecutor(2) as pool:
                 jobs = [pool.submit(self._build_one, n, k, programs) for n, k in stale.items()]

@@ -53,7 +53,7 @@ class Store:
             args: build arguments.
             target: stop after this stage.
         """
-        command = ["bud", "--layers", "--signature-policy", str(self._policy), "-q", "-t", image]
+        command = ["bud", "--layers", "--signature-policy", str(self._policy), "-t", image]
         for name, value in args.items():
             command += ["--build-arg", f"{name}={value}"]
         if target:
@@ -63,6 +63,10 @@ class Store:
         if old and old != self.image_id(image):
             # Frees the layer of the previous build; refused while another image stands on it.
             self._buildah(["rmi", old], may_fail=True)
+
+    def clean(self) -> None:
+        """Remove what builds that failed or were killed have left; no build may be running."""
+        self._buildah(["rm", "--all"])
 
     def image_id(self, image: str) -> str | None:
         """The image's identity, or None when there is no such image."""
@@ -104,7 +108,9 @@ class Store:
         }
         try:
             done = subprocess.run(
-                ["buildah", *arguments],
+                # A build that fails or is killed leaves its layers mounted; in a mount namespace of
+                # its own they are gone with it.
+                ["unshare", "--mount", "buildah", *arguments],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -112,9 +118,7 @@ class Store:
                 check=False,
             )
         except FileNotFoundError as error:
-            raise ClusterError(
-                "buildah is not installed; run: python -m e2e.cluster prepare"
-            ) from error
+            raise ClusterError("unshare is missing; run: python -m e2e.cluster prepare") from error
         if done.returncode and not may_fail:
             tail = "\n".join((done.stdout + done.stderr).splitlines()[-25:])
             raise ClusterError(
