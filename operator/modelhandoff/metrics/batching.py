@@ -266,11 +266,14 @@ def _shares(
     for scope, part in parts.items():
         for workload in scope.workloads:
             owners.setdefault(scope.namespace, {}).setdefault(workload, []).append(part)
+    found: dict[tuple[str, str], list[list[Series]]] = {}
     for one in series:
-        workloads = owners.get(one.labels.get(namespace, ""))
-        if workloads is None:
-            continue
-        owner = arm_of(one.labels.get(pod, ""), workloads)
-        for part in workloads.get(owner, ()) if owner is not None else ():
+        place = one.labels.get(namespace, ""), one.labels.get(pod, "")
+        shares = found.get(place)
+        if shares is None:
+            workloads = owners.get(place[0], {})
+            owner = arm_of(place[1], workloads)
+            shares = found[place] = workloads[owner] if owner is not None else []
+        for part in shares:
             part.append(one)
     return parts

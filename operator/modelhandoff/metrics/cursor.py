@@ -1,7 +1,7 @@
 """Where a collector stopped: the last closed interval and every counter's last raw value.
 
 The cursor is written together with the evidence that was made up to it, so it is compact: label
-sets are listed once, values once per pod, and a timestamp only where it differs from the pod's.
+sets are listed once, then per pod the time of its last scrape and one value per counter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from modelhandoff.errors import HandoffError, cut
 
-__all__ = ["Cursor", "CursorError", "Key", "Reading", "Target"]
+__all__ = ["Cursor", "CursorError", "Key", "Target"]
 
 VERSION: Final = 1
 
@@ -33,14 +33,6 @@ class CursorError(HandoffError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A counter's raw value as scraped at ``at`` (Unix seconds)."""
-
-    at: float
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
 class Target:
     """One process behind one pod name.
 
@@ -49,7 +41,7 @@ class Target:
         endpoint: which scrape target was read (two scrapers may watch one process).
         scraped: time of the last scrape that was used, Unix seconds.
         started: ``process_start_time_seconds`` at that scrape, if the process tells.
-        readings: last raw value per counter.
+        readings: raw value of every counter in the last scrape that showed it.
         spacing: usual seconds between two scrapes, 0 while unknown.
         silent: whether a warning about its silence has been given.
     """
@@ -58,7 +50,7 @@ class Target:
     endpoint: str
     scraped: float
     started: float | None
-    readings: Mapping[Key, Reading]
+    readings: Mapping[Key, float]
     spacing: float = 0.0
     silent: bool = False
 
@@ -86,7 +78,9 @@ class Cursor:
 
     def to_json(self) -> str:
         """One compact JSON text; :meth:`from_json` gives back an equal cursor."""
-        keys = sorted({key for target in self.targets for key in target.readings})
+        packed = _pack(sorted({key for target in self.targets for key in target.readings}))
+        # Packing folds the buckets of a histogram, so values follow the order of the packed keys.
+        order = _unpack(packed)
         return json.dumps(
             {
                 "v": VERSION,
@@ -95,8 +89,8 @@ class Cursor:
                 "i": self.closed,
                 "n": sorted(self.asked),
                 "b": {key: [_short(x) for x in edges] for key, edges in self.edges.items()},
-                "k": _pack(keys),
-                "t": [_target_out(target, _order(keys)) for target in self.targets],
+                "k": packed,
+                "t": [_target_out(target, order) for target in self.targets],
             },
             separators=(",", ":"),
             allow_nan=False,
@@ -117,7 +111,7 @@ class Cursor:
             version = data.get("v") if isinstance(data, dict) else data
             raise CursorError(f"unknown version; got {cut(version)}")
         try:
-            keys = _order(_unpack(data["k"]))
+            keys = _unpack(data["k"])
             found = cls(
                 interval=_number(data["d"]),
                 first=_whole(data["f"]),
@@ -133,11 +127,6 @@ class Cursor:
         if not found.interval > 0 or found.closed < found.first - 1:
             raise CursorError("damaged; got an interval or index that cannot be")
         return found
-
-
-def _order(keys: list[Key]) -> list[Key]:
-    # Packing groups the buckets of a histogram, so the order of values follows the packed keys.
-    return _unpack(_pack(keys))
 
 
 def _pack(keys: list[Key]) -> list[list[Any]]:
@@ -169,33 +158,28 @@ def _with_edge(parts: list[str], edge: str) -> Key:
 
 
 def _target_out(target: Target, keys: list[Key]) -> list[Any]:
-    values: list[Any] = []
-    odd: dict[str, Any] = {}
-    for place, key in enumerate(keys):
-        reading = target.readings.get(key)
-        values.append(None if reading is None else _short(reading.value))
-        if reading is not None and reading.at != target.scraped:
-            odd[str(place)] = _short(reading.at)
+    values = [
+        None if (value := target.readings.get(key)) is None else _short(value) for key in keys
+    ]
     started = None if target.started is None else _short(target.started)
     return [
         target.pod, target.endpoint, _short(target.scraped), started,
-        _short(target.spacing), int(target.silent), values, odd,
+        _short(target.spacing), int(target.silent), values,
     ]  # fmt: skip
 
 
 def _target_in(one: list[Any], keys: list[Key]) -> Target:
-    pod, endpoint, scraped, started, spacing, silent, values, odd = one
+    pod, endpoint, scraped, started, spacing, silent, values = one
     if len(values) != len(keys):
         raise ValueError(f"{len(values)} values for {len(keys)} counters")
-    at = _number(scraped)
     return Target(
         pod=str(pod),
         endpoint=str(endpoint),
-        scraped=at,
+        scraped=_number(scraped),
         started=None if started is None else _number(started),
         readings={
-            key: Reading(_number(odd.get(str(place), at)), _number(value))
-            for place, (key, value) in enumerate(zip(keys, values, strict=True))
+            key: _number(value)
+            for key, value in zip(keys, values, strict=True)
             if value is not None
         },
         spacing=_number(spacing),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from modelhandoff.metrics.cursor import Key
 from modelhandoff.metrics.targets import Process, shown
@@ -31,6 +32,7 @@ class Flaw:
     message: str
 
 
+@lru_cache(maxsize=1 << 16)
 def edge_of(key: Key) -> float:
     """The bucket edge of a key, in the unit of the exposition; NaN if it is no bucket."""
     for label, value in zip(key[1::2], key[2::2], strict=True):
@@ -42,6 +44,7 @@ def edge_of(key: Key) -> float:
     return math.nan
 
 
+@lru_cache(maxsize=1 << 16)
 def without_edge(key: Key) -> Key:
     """Identity of the histogram that a bucket belongs to."""
     pairs = zip(key[1::2], key[2::2], strict=True)
@@ -85,12 +88,12 @@ def mend(process: Process) -> tuple[Flaw, ...]:
 def _histograms(
     process: Process,
 ) -> Iterable[tuple[int, dict[Key, float], tuple[Key, ...], Key]]:
-    layouts: dict[frozenset[Key], list[tuple[tuple[Key, ...], Key]]] = {}
+    names: object = None
+    layout: list[tuple[tuple[Key, ...], Key]] = []
     for scrape in process.scrapes:
-        names = frozenset(scrape.values)
-        if names not in layouts:
-            layouts[names] = _layout(names)
-        for buckets, count in layouts[names]:
+        if scrape.values.keys() != names:
+            names, layout = scrape.values.keys(), _layout(scrape.values)
+        for buckets, count in layout:
             yield scrape.at, scrape.values, buckets, count
 
 

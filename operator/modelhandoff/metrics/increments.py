@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Final
 
-from modelhandoff.metrics.cursor import Key, Reading, Target
+from modelhandoff.metrics.cursor import Key, Target
 from modelhandoff.metrics.grid import Grid
 from modelhandoff.metrics.targets import Process, Scrape
 
@@ -102,7 +102,7 @@ class _Walker:
         self._span = span
         self._requests = requests
         self._new = span.new
-        self._readings: dict[Key, Reading] = dict(before.readings) if before else {}
+        self._readings: dict[Key, float] = dict(before.readings) if before else {}
         self._started = before.started if before else None
         self.last: int | None = round(before.scraped * 1000) if before else None
         self._first_here: int | None = None
@@ -118,15 +118,18 @@ class _Walker:
             # Whatever the new process shows was counted from 0, and its buckets may be others.
             self._readings, self._new = {}, frozenset()
             self._restarts.append((self.last or scrape.at, scrape.at))
-        fallen = self._fallen(scrape)
         into: dict[Key, float] | None = None
         if scrape.at > self._span.grid.start(self._span.first):
             index = max(self._span.grid.index(scrape.at), self._span.closed + 1)
             into = self._increments.setdefault(index, {})
-        at = scrape.at / 1000
+        fallen = self._fallen(scrape)
+        readings = self._readings
         for key, value in scrape.values.items():
-            added = value - self._base(key, value, scrape, fallen)
-            self._readings[key] = Reading(at, value)
+            known = readings.get(key)
+            if known == value and not fallen:
+                continue
+            added = value - self._base(key, value, known, scrape, fallen)
+            readings[key] = value
             if into is not None and added:
                 into[key] = into.get(key, 0.0) + added
                 if key[0] in self._requests:
@@ -184,24 +187,24 @@ class _Walker:
                 return abs(scrape.started - self._started) > START_JITTER
             return scrape.started > self.last / 1000 + START_JITTER
         # Without a start time one counter that falls gives the whole process away.
+        readings = self._readings
         return self._started is None and any(
-            value < self._readings[key].value
-            for key, value in scrape.values.items()
-            if key in self._readings
+            value < readings.get(key, 0.0) for key, value in scrape.values.items()
         )
 
     def _fallen(self, scrape: Scrape) -> set[Key]:
         """Counters that were reset alone: the buckets of one histogram fall together."""
+        readings = self._readings
         return {
-            _group(key)
-            for key, value in scrape.values.items()
-            if key in self._readings and value < self._readings[key].value
+            _group(key) for key, value in scrape.values.items() if value < readings.get(key, 0.0)
         }
 
-    def _base(self, key: Key, value: float, scrape: Scrape, fallen: set[Key]) -> float:
-        known = self._readings.get(key)
+    def _base(
+        self, key: Key, value: float, known: float | None, scrape: Scrape, fallen: set[Key]
+    ) -> float:
+        """The value from which this scrape's value is counted."""
         if known is not None:
-            return 0.0 if fallen and _group(key) in fallen else known.value
+            return 0.0 if fallen and _group(key) in fallen else known
         if key[0] in self._new:
             return value
         if self.last is not None:

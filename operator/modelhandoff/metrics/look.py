@@ -269,11 +269,11 @@ class Look:
                 ]
                 if not parts:
                     continue
-                total: dict[tuple[str, ...], float] = {}
-                for part in parts:
+                total = dict(parts[0])
+                for part in parts[1:]:
                     for key, value in part.items():
                         total[key] = total.get(key, 0.0) + value
-                known[pod] = frozenset(walks[pod].target.readings)
+                known[pod] = walks[pod].target.readings.keys()
                 added[pod] = total
             return Arm(known, added)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from modelhandoff.analysis.intervals import Bins, Count, Histogram, Measurement, Moments, Rate
 from modelhandoff.metrics.cursor import Key
@@ -16,30 +17,42 @@ from modelhandoff.metrics.reads import Additive, Binned, Moment, Reads, Total
 __all__ = ["Arm", "Measured", "measure"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Arm:
     """All pods of one Deployment in one interval.
 
     Attributes:
         known: by pod, every counter it has, whether it moved or not.
-        increments: by pod, what was added in this interval.
+        increments: by pod, what was added in this interval; counters of a process that has
+            died since may be among them.
     """
 
-    known: Mapping[str, frozenset[Key]]
+    known: Mapping[str, Set[Key]]
     increments: Mapping[str, Mapping[Key, float]]
+
+    @cached_property
+    def counters(self) -> Mapping[str, list[tuple[str, Key, float]]]:
+        """By metric name: pod, counter and its increment, for every counter there is."""
+        found: dict[str, list[tuple[str, Key, float]]] = {}
+        for pod, keys in self.known.items():
+            added = self.increments[pod]
+            for key in keys:
+                found.setdefault(key[0], []).append((pod, key, added.get(key, 0.0)))
+            for key in added.keys() - keys:
+                found.setdefault(key[0], []).append((pod, key, added[key]))
+        return found
 
     def has(self, name: str) -> bool:
         """Whether some pod publishes the metric."""
-        return any(key[0] == name for keys in self.known.values() for key in keys)
+        return name in self.counters
 
     def sum(self, picks: Iterable[Pick]) -> float:
         """Events in this interval, over all pods."""
-        picks = tuple(picks)
         return math.fsum(
             value
-            for counts in self.increments.values()
-            for key, value in counts.items()
-            if any(pick.takes(key) for pick in picks)
+            for pick in picks
+            for _, key, value in self.counters.get(pick.name, ())
+            if pick.takes(key)
         )
 
     def part(self, pods: frozenset[str]) -> Arm:
@@ -132,7 +145,7 @@ def _published(arm: Arm, name: str) -> bool:
     does not exist at all, it means that somebody mistyped it or never set it to 0.
     """
     plain = name.split("{", 1)[0]
-    return any(key[0].split("{", 1)[0] == plain for keys in arm.known.values() for key in keys)
+    return name in arm.counters or any(one.split("{", 1)[0] == plain for one in arm.counters)
 
 
 def _make(
@@ -239,13 +252,12 @@ def _counts(arm: Arm, one: Bucketed, label: str = "", value: str = "") -> _Count
     """Cumulative increments by edge over all pods, and the edges of every single histogram."""
     total: dict[float, float] = {}
     layouts: dict[tuple[str, Key], set[float]] = {}
-    for pod, keys in arm.known.items():
-        for key in keys:
-            if one.buckets.takes(key) and _labelled(key, label, value):
-                edge = edge_of(key)
+    for pod, key, added in arm.counters.get(one.buckets.name, ()):
+        if one.buckets.takes(key) and _labelled(key, label, value):
+            edge = edge_of(key)
+            if key in arm.known[pod]:
                 layouts.setdefault((pod, without_edge(key)), set()).add(edge)
-                added = arm.increments.get(pod, {}).get(key, 0.0)
-                total[edge] = total.get(edge, 0.0) + added
+            total[edge] = total.get(edge, 0.0) + added
     return _Counts(total, tuple(frozenset(edges) for edges in layouts.values()))
 
 
@@ -256,8 +268,7 @@ def _labelled(key: Key, label: str, value: str) -> bool:
 def _values(arm: Arm, one: Bucketed, label: str) -> set[str]:
     return {
         value
-        for keys in arm.known.values()
-        for key in keys
+        for _, key, _ in arm.counters.get(one.buckets.name, ())
         if one.buckets.takes(key)
         for name, value in zip(key[1::2], key[2::2], strict=True)
         if name == label
@@ -346,8 +357,7 @@ def _missing(slot: _Slot, arms: _Arms) -> tuple[tuple[float, ...], tuple[float, 
     counts = [
         math.fsum(
             added
-            for counts in arm.increments.values()
-            for key, added in counts.items()
+            for _, key, added in arm.counters.get(recipe.missing.name, ())
             if recipe.missing.takes(key) and _labelled(key, recipe.split, value)
         )
         for arm in every

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -253,16 +254,13 @@ def _series(one: Any, same: dict[str, str]) -> Series:
             same.setdefault(label, label): same.setdefault(value, value)
             for label, value in one["metric"].items()
         }
-        samples = [(round(at * 1000), float(value)) for at, value in one["values"]]
+        times = [round(at * 1000) for at, _ in one["values"]]
+        values = [float(value) for _, value in one["values"]]
     except (AttributeError, KeyError, TypeError, ValueError):
         raise MetricsError(Trouble.WRONG_TYPE, f"not a series: {cut(one)}") from None
-    samples.sort()
-    return Series(
-        name=labels.pop(NAME, ""),
-        labels=labels,
-        times=tuple(at for at, _ in samples),
-        values=tuple(value for _, value in samples),
-    )
+    if any(a >= b for a, b in pairwise(times)):
+        raise MetricsError(Trouble.WRONG_TYPE, f"samples out of order: {cut(one['metric'])}")
+    return Series(labels.pop(NAME, ""), labels, tuple(times), tuple(values))
 
 
 def _cause(error: BaseException) -> str:

@@ -101,23 +101,44 @@ def _target_labels(series: Iterable[Series], labels: Labels) -> frozenset[str]:
 
 
 def _split(pod: str, series: list[Series], labels: Labels, names: frozenset[str]) -> list[_Target]:
+    told = sum(one.name == UP for one in series)
+    if told == 1 and sum(one.name == STARTED for one in series) <= 1:
+        return [_single(pod, series, labels, names)]
     targets: dict[tuple[str, ...], _Target] = {}
     ordered = sorted(names)
     for one in series:
         identity = tuple(one.labels.get(name, "") for name in ordered)
         target = targets.get(identity)
         if target is None:
-            instance = one.labels.get(labels.instance, "")
-            mark = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:6]
-            endpoint = f"{one.labels.get(labels.job, '')}|{instance}#{mark}"
-            target = targets[identity] = _Target(pod, instance, endpoint)
-        if one.name == UP:
-            target.up = _only(target.up, one)
-        elif one.name == STARTED:
-            target.started = _only(target.started, one)
-        else:
-            target.series.append(one)
+            target = targets[identity] = _Target(pod, *_named(one, labels, identity))
+        _sort(target, one)
     return list(targets.values())
+
+
+def _single(pod: str, series: list[Series], labels: Labels, names: frozenset[str]) -> _Target:
+    """The usual case, one target per pod, without looking at every label of every series."""
+    told = next(one for one in series if one.name == UP)
+    identity = tuple(told.labels.get(name, "") for name in sorted(names))
+    target = _Target(pod, *_named(told, labels, identity))
+    for one in series:
+        _sort(target, one)
+    return target
+
+
+def _named(one: Series, labels: Labels, identity: tuple[str, ...]) -> tuple[str, str]:
+    """Address and short name of a target."""
+    instance = one.labels.get(labels.instance, "")
+    mark = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:6]
+    return instance, f"{one.labels.get(labels.job, '')}|{instance}#{mark}"
+
+
+def _sort(target: _Target, one: Series) -> None:
+    if one.name == UP:
+        target.up = _only(target.up, one)
+    elif one.name == STARTED:
+        target.started = _only(target.started, one)
+    else:
+        target.series.append(one)
 
 
 def _only(before: Series | None, one: Series) -> Series:
@@ -143,7 +164,8 @@ def _process(
 ) -> Process:
     names = _target_labels(series, labels)
     targets = _split(pod, series, labels, names)
-    telling = [one for one in targets if one.series or one.started]
+    # A sidecar's port tells its own start time but none of the counters: it is no second process.
+    telling = [one for one in targets if one.series] or [one for one in targets if one.started]
     failed = sum(one.up.values.count(0.0) for one in targets if one.up)
     if not telling:
         return Process(pod, "", (), failed)
@@ -230,7 +252,8 @@ def _scrapes(
                 by_time[at] = Scrape(at)
     if target.started is not None:
         for at, value in zip(target.started.times, target.started.values, strict=True):
-            _counts(value, target.started)
+            if not math.isfinite(value):
+                raise _no_count(target.started, value)
             by_time.setdefault(at, Scrape(at)).started = value
     seen: dict[Key, Series] = {}
     for one in target.series:
@@ -238,8 +261,8 @@ def _scrapes(
         if key in seen:
             raise _twice(seen[key], one)
         seen[key] = one
+        _check(one)
         for at, value in zip(one.times, one.values, strict=True):
-            _counts(value, one)
             scrape = by_time.get(at)
             if scrape is None:
                 scrape = by_time[at] = Scrape(at)
@@ -252,12 +275,20 @@ def _key(one: Series, own: tuple[str, ...] | None, targets: frozenset[str]) -> K
         names = [name for name in own if name in one.labels]
     else:
         names = [name for name in one.labels if name not in targets]
+    if len(names) == 1:
+        return (one.name, names[0], one.labels[names[0]])
     return (one.name, *(part for name in sorted(names) for part in (name, one.labels[name])))
 
 
-def _counts(value: float, one: Series) -> None:
-    if not math.isfinite(value) or value < 0:
-        raise MetricsError(
-            Trouble.NOT_A_COUNT,
-            f"{one} has the value {value}; a counter is finite and never negative",
-        )
+def _check(one: Series) -> None:
+    # NaN makes every comparison false, wherever it stands; min and max alone may miss it.
+    if all(0 <= value < math.inf for value in one.values):
+        return
+    raise _no_count(one, next(value for value in one.values if not 0 <= value < math.inf))
+
+
+def _no_count(one: Series, value: float) -> MetricsError:
+    return MetricsError(
+        Trouble.NOT_A_COUNT,
+        f"{one} has the value {value}; a counter is finite and never negative",
+    )

@@ -202,7 +202,8 @@ def test_every_trouble_has_a_reason_for_status() -> None:
     }  # fmt: skip
 
 
-def test_samples_out_of_order_are_put_in_order() -> None:
+def test_samples_out_of_order_are_refused() -> None:
     body = matrix([Series("up", {}, (2000, 1000), (1.0, 0.0))])
-    (series,) = parse(200, json.dumps(body).encode(), 10)
-    assert series.times == (1000, 2000)
+    with pytest.raises(MetricsError, match="samples out of order") as caught:
+        parse(200, json.dumps(body).encode(), 10)
+    assert caught.value.trouble is Trouble.WRONG_TYPE
