@@ -36,6 +36,7 @@ DEPLOYMENT = BY_PLURAL["apps", "deployments"]
 SERVICE = BY_PLURAL["", "services"]
 POD = BY_PLURAL["", "pods"]
 EVENT = BY_PLURAL["", "events"]
+LEASE = BY_PLURAL["coordination.k8s.io", "leases"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,9 @@ class World:
             workers=8,
             scrape_interval=5,
             request_timeout=5,
+            lease_duration=6,
+            renew_deadline=4,
+            retry_period=0.5,
         )
         configuration = Configuration()
         configuration.host = self.server.url
@@ -119,6 +123,14 @@ class World:
         """SIGKILL and a new process in the same pod."""
         await self.kill()
         return await self.start()
+
+    async def ended(self) -> int:
+        """Wait until the operator has ended by itself; its exit code."""
+        assert self._running is not None
+        async with asyncio.timeout(SETTLE_SECONDS):
+            code = await self._running
+        self.process = self._running = None
+        return code
 
     async def _gone(self) -> None:
         if self._running is not None:
@@ -259,7 +271,11 @@ class World:
         return found
 
     def phase(self, name: str = "fraud") -> str:
-        return str(self.status(name).get("phase", ""))
+        """Of what the handoff says now; "" while its status is about an older spec."""
+        found = self.handoff(name)
+        status = found.get("status") or {}
+        current = status.get("observedGeneration") == found["metadata"]["generation"]
+        return str(status.get("phase", "")) if current else ""
 
     def attempts(self, name: str = "fraud") -> list[Object]:
         """By ordinal."""

@@ -196,7 +196,7 @@ class Objects:
                 raise ApiError(422, "Invalid", f"the patch cannot be applied: {error}") from error
         elif content_type == MERGE or (content_type == STRATEGIC and kind.group != OURS_GROUP):
             wanted_version = (body.get("metadata") or {}).get("resourceVersion")
-            changed = merge(current, body)
+            changed = _copy(merge(current, body))
         else:
             raise ApiError(415, "UnsupportedMediaType", f"cannot patch with {content_type}")
         if wanted_version is None:

@@ -1,0 +1,323 @@
+"""A network that fails, an API server that refuses, people who interfere: the same end."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import aiohttp
+import pytest
+
+from modelhandoff.api import names
+from modelhandoff.cluster.kinds import DEPLOYMENT as CACHED_DEPLOYMENT
+from tests.component.collecting import FAULTY
+from tests.component.fakeapi.faults import Effect, Fault, Request
+from tests.component.handoffs import V1, V2, version
+from tests.component.world import (
+    ATTEMPT,
+    DEPLOYMENT,
+    EVENT,
+    HANDOFF,
+    LEASE,
+    NAMESPACE,
+    ROUTE,
+    USER_AGENT,
+    World,
+)
+
+WRITES = ("create", "update", "patch", "delete")
+
+
+@pytest.fixture
+async def serving(place: World) -> World:
+    place.collector.per_second = 1000.0
+    await place.start()
+    await place.apply(version(V1))
+    await place.run_until(lambda: place.phase() == "Promoted")
+    return place
+
+
+def decides(request: Request) -> bool:
+    """Whether a request is one of the writes that carry a decision."""
+    return (
+        request.actor == USER_AGENT
+        and request.verb in WRITES
+        and request.plural not in ("leases", "events")
+    )
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(Effect.STATUS, decides, status=409),
+        Fault(Effect.STATUS, decides, status=500),
+        Fault(Effect.STATUS, decides, status=429, retry_after=7),
+        Fault(Effect.CUT, decides),
+        Fault(Effect.DROP, decides),
+        Fault(Effect.DELAY, decides, seconds=0.02),
+    ],
+    ids=lambda fault: f"{fault.effect.name}-{fault.status}",
+)
+async def test_every_third_write_fails_and_the_end_is_the_same(
+    serving: World, fault: Fault
+) -> None:
+    turn = itertools.count(1)
+    fault.hits.clear()
+    fault.times = 1000
+    fault.matches = lambda request: decides(request) and next(turn) % 3 == 0
+    serving.server.faults.add(fault)
+    await serving.apply(version(V2))
+    await serving.run_until(lambda: serving.phase() == "Promoted")
+    assert len(fault.hits) > 5
+    assert serving.share(serving.attempt()) == 100
+    name = names.workload_name("fraud", serving.attempt()["spec"]["revision"])
+    shares = [w.backends.get(name, 0) for w in serving.weights["fraud"]]
+    assert shares == sorted(shares)
+    assert len(serving.attempts()) == 2
+
+
+async def test_a_rollback_needs_no_other_write_to_succeed_first(serving: World) -> None:
+    """Events and statuses fail throughout; the weight goes at the same look."""
+    serving.collector.candidate = FAULTY
+    await serving.apply(version(V2))
+    await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
+    fault = serving.server.faults.add(
+        Fault(
+            Effect.STATUS,
+            lambda r: (
+                r.actor == USER_AGENT
+                and r.verb in WRITES
+                and r.plural in ("modelhandoffs", "events")
+            ),
+            times=100_000,
+        )
+    )
+    await serving.run_until(lambda: serving.share(serving.attempt()) == 0)
+    assert serving.weights["fraud"][-1].intent
+    assert fault.hits
+
+
+class TestWatches:
+    async def test_a_deletion_in_a_gap_of_the_watch_is_noticed(self, serving: World) -> None:
+        await serving.apply(version(V2))
+        await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
+        process = serving.process
+        assert process is not None
+        serving.server.hold_watches.clear()
+        body: dict[str, Any] = {"metadata": {"name": "bystander"}, "spec": _minimal()}
+        serving.objects.create(DEPLOYMENT, NAMESPACE, body)
+        serving.objects.delete(DEPLOYMENT, NAMESPACE, "bystander")
+        serving.server.hold_watches.set()
+        serving.server.expire_watches()
+        await serving.settle()
+        assert process.store.get(CACHED_DEPLOYMENT, NAMESPACE, "bystander") is None
+
+    async def test_an_object_deleted_before_the_new_listing_leaves_the_cache(
+        self, serving: World
+    ) -> None:
+        body: dict[str, Any] = {"metadata": {"name": "bystander"}, "spec": _minimal()}
+        serving.objects.create(DEPLOYMENT, NAMESPACE, body)
+        await serving.settle()
+        process = serving.process
+        assert process is not None
+        assert process.store.get(CACHED_DEPLOYMENT, NAMESPACE, "bystander") is not None
+        serving.server.expire_watches()  # from here on nothing is delivered but a new listing
+        serving.objects.delete(DEPLOYMENT, NAMESPACE, "bystander")
+        serving.objects.compact()
+        await serving.settle()
+        assert process.store.get(CACHED_DEPLOYMENT, NAMESPACE, "bystander") is None
+
+    async def test_watches_that_are_cut_all_the_time_lose_nothing(self, serving: World) -> None:
+        await serving.apply(version(V2))
+        while serving.phase() != "Promoted":
+            serving.server.drop_watches()
+            await serving.pass_time(40)
+        assert serving.share(serving.attempt()) == 100
+
+
+class TestRights:
+    async def test_a_right_taken_away_is_told_and_work_goes_on_when_it_is_back(
+        self, serving: World
+    ) -> None:
+        refuse = serving.server.faults.add(
+            Fault(
+                Effect.STATUS,
+                lambda r: decides(r) and r.plural == "httproutes",
+                times=100_000,
+                status=403,
+            )
+        )
+        await serving.apply(version(V2))
+        await serving.run_until(
+            lambda: serving.condition("Stalled").get("reason") == "PermissionDenied"
+        )
+        assert "httproutes" in serving.status()["message"]
+        since = serving.objects.version
+        await serving.pass_time(600)
+        assert [w.kind for w in serving.writes(since)] == [], "told once, not at every try"
+        assert 5 < len(refuse.hits) < 60, "tried now and then"
+        serving.server.faults.clear()
+        await serving.run_until(lambda: serving.phase() == "Promoted")
+        assert serving.condition("Stalled")["status"] == "False"
+
+    async def test_a_watch_that_is_refused_for_a_while_does_not_end_the_operator(
+        self, serving: World
+    ) -> None:
+        serving.server.faults.add(
+            Fault(
+                Effect.STATUS,
+                lambda r: r.verb in ("watch", "list") and r.plural == "pods",
+                times=2,
+                status=403,
+            )
+        )
+        serving.server.expire_watches()
+        await serving.apply(version(V2))
+        await serving.run_until(lambda: serving.phase() == "Promoted")
+
+
+class TestNeighbours:
+    async def test_a_poison_object_delays_nobody(self, serving: World) -> None:
+        poison = version(V1, "poison")
+        poison["spec"]["rollout"]["route"]["hostnames"] = ["poison.example"]
+        serving.objects.create(HANDOFF, NAMESPACE, poison, "person")
+        await serving.run_until(lambda: serving.phase("poison") == "Promoted")
+        attempt = serving.attempt("poison")
+        attempt["spec"]["snapshot"] = "}{ not what the operator wrote"
+        serving.objects.replace(
+            ATTEMPT, NAMESPACE, attempt["metadata"]["name"], attempt, actor="vandal"
+        )
+        count = 20
+        for number in range(count):
+            good = version(V1, f"good-{number}")
+            good["spec"]["rollout"]["route"]["hostnames"] = [f"good-{number}.example"]
+            serving.objects.create(HANDOFF, NAMESPACE, good, "person")
+        await serving.settle()
+        assert [serving.phase(f"good-{n}") for n in range(count)] == ["Promoted"] * count
+
+    @pytest.mark.parametrize(
+        "spec",
+        [
+            {},
+            {"candidate": 5},
+            {"candidate": None, "rollout": []},
+            {"rollout": {"steps": "all of them"}},
+        ],
+        ids=str,
+    )
+    async def test_a_spec_that_is_no_spec_is_told_in_the_status(
+        self, serving: World, spec: dict[str, Any]
+    ) -> None:
+        broken = version(V1, "broken")
+        broken["spec"] = spec
+        serving.objects.create(HANDOFF, NAMESPACE, broken, "person")
+        await serving.settle()
+        assert serving.condition("Stalled", "broken")["status"] == "True"
+        assert serving.condition("Stalled", "broken")["reason"] == "SpecInvalid"
+        assert serving.status("broken")["message"].startswith("spec")
+        assert serving.phase() == "Promoted"
+
+
+class TestPeople:
+    async def test_a_lowered_weight_is_a_hand_on_the_brake(self, serving: World) -> None:
+        await serving.apply(version(V2))
+        await serving.run_until(lambda: serving.share(serving.attempt()) == 50)
+        await reweigh(serving, 5)
+        await serving.run_until(lambda: serving.phase() == "Aborted")
+        assert serving.attempt()["status"]["verdict"]["reason"] == "ExternalBrake"
+        assert serving.share(serving.attempt()) == 0
+
+    async def test_a_raised_weight_is_taken_back_once_and_then_gives_up(
+        self, serving: World
+    ) -> None:
+        await serving.apply(version(V2))
+        await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
+        await reweigh(serving, 60)
+        assert serving.share(serving.attempt()) == 10
+        await reweigh(serving, 70)
+        assert serving.share(serving.attempt()) == 0
+        await serving.run_until(lambda: serving.phase() == "Inconclusive")
+
+    async def test_a_second_handoff_for_the_same_host_waits_outside(self, serving: World) -> None:
+        before = dict(serving.route())
+        serving.objects.create(HANDOFF, NAMESPACE, version(V2, "rival"), "person")
+        await serving.settle()
+        assert serving.condition("Stalled", "rival")["reason"] == "RouteConflict"
+        assert serving.route() == before
+        assert serving.route("rival") == {}
+
+
+class TestLeadership:
+    async def test_an_operator_whose_lease_was_taken_ends_with_an_error(
+        self, serving: World
+    ) -> None:
+        stolen = {"spec": {"holderIdentity": "other", "leaseTransitions": 7}}
+        serving.objects.patch(LEASE, "ops", "modelhandoff", stolen, actor="other")
+        assert await serving.ended() == 1
+        since = serving.objects.version
+        serving.objects.create(HANDOFF, NAMESPACE, version(V1, "late"), "person")
+        assert serving.writes(since) == []
+
+    async def test_a_new_leader_moves_the_epoch_before_anything_else(self, serving: World) -> None:
+        await serving.apply(version(V2))
+        await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
+        since = serving.objects.version
+        await serving.restart()
+        await serving.pass_time(60)
+        first = serving.writes(since)[:2]
+        assert {w.kind for w in first} == {"HandoffAttempt", "HTTPRoute"}
+        epochs = {w.after["metadata"]["annotations"][names.ANNOTATION_EPOCH] for w in first}
+        assert epochs == {"2"}
+        route = serving.objects.get(ROUTE, NAMESPACE, "fraud")
+        assert route["metadata"]["annotations"][names.ANNOTATION_EPOCH] == "2"
+
+
+class TestWhatItTells:
+    async def test_probes_and_metrics_are_served(self, serving: World) -> None:
+        await serving.apply(version(V2))
+        await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
+        assert serving.process is not None
+        base = f"http://127.0.0.1:{serving.process.port}"
+        async with aiohttp.ClientSession() as session:
+            for probe in ("healthz", "readyz"):
+                async with session.get(f"{base}/{probe}") as answer:
+                    assert (answer.status, await answer.text()) == (200, "ok\n")
+            async with session.get(f"{base}/metrics") as answer:
+                text = await answer.text()
+        for line in (
+            'modelhandoff_phase{handoff="fraud",namespace="payments",phase="Progressing"} 1.0',
+            'modelhandoff_candidate_weight_percent{handoff="fraud",namespace="payments"} 10.0',
+            "modelhandoff_leader 1.0",
+            'modelhandoff_decisions_total{outcome="Initial",reason="Initial"} 1.0',
+            'modelhandoff_api_requests_total{code="200",kind="httproutes",verb="patch"}',
+        ):
+            assert line in text
+
+    async def test_events_are_told_once_each(self, serving: World) -> None:
+        await serving.apply(version(V2))
+        await serving.run_until(lambda: serving.phase() == "Promoted")
+        told = [(e["reason"], e["message"]) for e in serving.objects.list(EVENT, NAMESPACE)]
+        assert len(told) == len(set(told))
+        assert {"AttemptStarted", "CanaryReady", "StepStarted", "Promoted"} <= {r for r, _ in told}
+        since = serving.objects.version
+        await serving.restart()
+        assert [w for w in serving.writes(since) if w.kind == "Event"] == []
+
+
+async def reweigh(place: World, weight: int) -> None:
+    """Somebody sets the candidate's weight by hand."""
+    route = place.objects.get(ROUTE, NAMESPACE, "fraud")
+    mine = names.workload_name("fraud", place.attempt()["spec"]["revision"])
+    for rule in route["spec"]["rules"]:
+        for backend in rule["backendRefs"]:
+            backend["weight"] = weight if backend["name"] == mine else 100 - weight
+    place.objects.replace(ROUTE, NAMESPACE, "fraud", route, actor="person")
+    await place.settle()
+
+
+def _minimal() -> dict[str, Any]:
+    return {
+        "replicas": 0,
+        "selector": {"matchLabels": {"app": "bystander"}},
+        "template": {"metadata": {"labels": {"app": "bystander"}}, "spec": {}},
+    }
