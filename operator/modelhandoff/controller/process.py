@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import aiohttp
 import kopf
 from aiohttp import web
+from kopf._core.engines.peering import Identity
 from kubernetes.aio.client.configuration import Configuration
 
 from modelhandoff.api import names
@@ -241,6 +242,8 @@ class Process:
             clusterwide=settings.cluster_wide,
             namespaces=settings.namespaces,
             stop_flag=stop,
+            # kopf would ask for the user's name, which a container's user id need not have.
+            identity=Identity(settings.identity),
         )
         self._chances.on_watching()
         running = asyncio.ensure_future(kopf.run_tasks(tasks, ignored=EveryTask()))
