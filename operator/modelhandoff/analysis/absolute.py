@@ -28,7 +28,8 @@ def phi_absolute(c: Compiled, v: Views) -> Array:
     """phi_t per absolute test from the intervals before this one (2.3)."""
     const = c.absolute_arrays
     count = v["one_count"]
-    pair = phi_of(v["one_u2"], v["one_vu"], pairs_of(count))
+    pairs = np.where(const["ignored"], 0.0, pairs_of(count))
+    pair = phi_of(v["one_u2"], v["one_vu"], pairs)
     grown = 1.0 + growth(count) * (pair - 1.0)
     known = const["phi"] > 0.0
     if not known.any():
@@ -57,14 +58,13 @@ def excused(c: Compiled, v: Views, look: Look) -> NDArray[np.bool_]:
     return np.asarray((x > limit * n) | (x + past_x > limit * (n + past_n)))
 
 
-def advance(c: Compiled, v: Views, look: Look) -> None:
-    """Add one interval to every absolute test whose source has candidate data."""
+def advance(c: Compiled, v: Views, look: Look, phi: Array) -> None:
+    """Add one interval to every absolute test with candidate data; phi per test, of the past."""
     src = c.absolute_source
     rows = np.flatnonzero(look.nc[src] > 0.0)
     if not len(rows):
         return
     const = c.absolute_arrays
-    phi = phi_absolute(c, v)
     excuse = const["decides"] & (not c.plan.initial)
     if excuse.any():
         excuse &= excused(c, v, look)

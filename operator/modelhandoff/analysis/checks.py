@@ -17,7 +17,7 @@ from modelhandoff.analysis.kernel import GRID, log_mixture, two_arm
 from modelhandoff.analysis.layout import Views
 from modelhandoff.analysis.plan import FairnessPlan, MeanPlan, Role
 from modelhandoff.analysis.readout import Readout, harm_sign
-from modelhandoff.analysis.sources import phi_two_arm, recent
+from modelhandoff.analysis.sources import recent
 
 __all__ = ["Check", "check_all", "data_share", "undetermined"]
 
@@ -74,7 +74,7 @@ def check_all(c: Compiled, v: Views, r: Readout) -> list[Check]:
     looks = min(windows.length(clock), float(RING))
     sums, plain, filled = recent(v, clock, looks)
     incident = absolute.shared_incident(v) if c.absolute else np.zeros(0, dtype=bool)
-    alarms = _alarms(c, v, plain)
+    alarms = _alarms(c, v, r, plain)
     out = []
     for at, metric in enumerate(c.plan.metrics):
         proofs = _proofs(c, r, at)
@@ -99,7 +99,7 @@ def check_all(c: Compiled, v: Views, r: Readout) -> list[Check]:
     return out
 
 
-def _alarms(c: Compiled, v: Views, plain: Array) -> set[int]:
+def _alarms(c: Compiled, v: Views, r: Readout, plain: Array) -> set[int]:
     """Metrics whose recent window alone, as one bet without any start prior, speaks for harm.
 
     A harm process that has run for long pays for its late start; traffic must not rise meanwhile.
@@ -115,7 +115,7 @@ def _alarms(c: Compiled, v: Views, plain: Array) -> set[int]:
         margin = v["two_margin"]
         bets = c.two_arrays["bets"][:, :GRID]
         raw = two_arm(bets, margin[:, :1], margin[:, 2:3], x, n, y, m)
-        logs = log_mixture(raw / phi_two_arm(c, v)[src, None])
+        logs = log_mixture(raw / r.phi_two[src, None])
         found = (logs >= bound) & ready[:, 0]
         out |= {c.two[i].metric for i in np.flatnonzero(found)}
     if c.absolute:
@@ -123,7 +123,7 @@ def _alarms(c: Compiled, v: Views, plain: Array) -> set[int]:
         const = c.absolute_arrays
         x, n = plain[src, :2].T[..., None]
         raw = x * const["per_event"][:, :GRID] + n * const["per_trial"][:, :GRID]
-        logs = log_mixture(raw / absolute.phi_absolute(c, v)[:, None])
+        logs = log_mixture(raw / r.phi_one[:, None])
         found = (logs >= bound) & const["decides"]
         out |= {c.absolute[i].metric for i in np.flatnonzero(found)}
     return out

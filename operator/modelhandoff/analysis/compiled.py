@@ -386,6 +386,10 @@ class Compiled:
                 len(rows), 1
             )
             | (ABSOLUTE_HARM >= 3.0),
+            "ignored": np.array(
+                [[bool(t.history and t.history.periodic)] for t in rows], dtype=bool
+            ).reshape(len(rows), 1)
+            & (np.array(LENGTHS) > 8),
             # Only a harm test that can roll back needs an excuse; others just inform.
             "decides": np.array([t.harm for t in rows], dtype=bool),
             "phi": np.array([t.history.phi if t.history else 0.0 for t in rows]),

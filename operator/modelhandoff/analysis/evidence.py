@@ -94,12 +94,20 @@ class Evidence:
         return cls(plan.hash, last, end, tuple(flags), state, plan)
 
 
+def views(plan: Plan, evidence: Evidence) -> Views:
+    """The named blocks of the state (made once and kept)."""
+    found: Views | None = evidence.__dict__.get("_views")
+    if found is None:
+        found = compiled(plan).layout.views(evidence.state)
+        evidence.__dict__["_views"] = found
+    return found
+
+
 def readout(plan: Plan, evidence: Evidence) -> Readout:
     """All e-values of this evidence (computed once and kept)."""
     found = evidence.__dict__.get("_readout")
     if found is None:
-        c = compiled(plan)
-        found = read_out(c, c.layout.views(evidence.state))
+        found = read_out(compiled(plan), views(plan, evidence))
         evidence.__dict__["_readout"] = found
     assert isinstance(found, Readout)
     return found
@@ -116,10 +124,11 @@ def observe(plan: Plan, evidence: Evidence, interval: Interval) -> Evidence:
     if interval.index <= evidence.last_index:
         return evidence
     c = compiled(plan)
+    # Dispersion comes from the intervals before this one.
+    past = readout(plan, evidence)
     state = evidence.state.copy()
     v = c.layout.views(state)
     gap = interval.index - evidence.last_index if evidence.last_index >= 0 else 1
-    phi = sources.phi_two_arm(c, v)
     latency.set_edges(c, interval, v)
     look = sources.read(c, interval, v)
     _missed(c, v, gap - 1)
@@ -128,19 +137,19 @@ def observe(plan: Plan, evidence: Evidence, interval: Interval) -> Evidence:
             # No traffic is expected at weight 0: the no-data budget starts again with the traffic.
             v["clock"][SINCE] = v["clock"][CLOCK]
         elif len(c.catastrophes):
-            rates.advance(c, v, look, phi, sources.past_rate(v), only=c.catastrophes)
+            rates.advance(c, v, look, past.phi_two, sources.past_rate(v), only=c.catastrophes)
     else:
-        _judge_interval(c, v, interval, look, phi)
+        _judge_interval(c, v, interval, look, past)
     now = read_out(c, v)
     v["clock"][BEST] = max(v["clock"][BEST], now.log_total)
     state.flags.writeable = False
     out = Evidence(plan.hash, interval.index, interval.end, interval.quality, state, plan)
-    out.__dict__["_readout"] = now
+    out.__dict__.update(_readout=now, _views=v)
     return out
 
 
 def _judge_interval(
-    c: Compiled, v: Views, interval: Interval, look: sources.Look, phi: Array
+    c: Compiled, v: Views, interval: Interval, look: sources.Look, past: Readout
 ) -> None:
     clock = v["clock"]
     clock[LOOKS] += 1.0
@@ -149,9 +158,9 @@ def _judge_interval(
     now = float(clock[CLOCK])
     _mark_present(c, v, interval, now)
     if c.two:
-        rates.advance(c, v, look, phi, sources.past_rate(v))
+        rates.advance(c, v, look, past.phi_two, sources.past_rate(v))
     if c.absolute:
-        absolute.advance(c, v, look)
+        absolute.advance(c, v, look, past.phi_one)
     if c.sources:
         sources.remember(c, v, look, now, interval.step)
     if c.two:

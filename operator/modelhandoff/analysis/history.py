@@ -44,7 +44,7 @@ def rate_history(counts: Array, *, periodic: bool = False) -> RateHistory:
     return RateHistory(
         baseline_rate=float(both / trials) if trials > 0.0 else 0.0,
         relative=Dispersion(phi, info),
-        absolute=Dispersion(phi_one, info_one),
+        absolute=Dispersion(phi_one, info_one, periodic),
         intervals=counts.shape[1],
     )
 

@@ -13,7 +13,7 @@ from modelhandoff.analysis import wording
 from modelhandoff.analysis.checks import Check, check_all, data_share, undetermined
 from modelhandoff.analysis.compiled import RING, compiled
 from modelhandoff.analysis.drift import sustained_alarm
-from modelhandoff.analysis.evidence import BEST, CLOCK, SINCE, Evidence, readout
+from modelhandoff.analysis.evidence import BEST, CLOCK, SINCE, Evidence, readout, views
 from modelhandoff.analysis.metric_verdicts import Picture, describe
 from modelhandoff.analysis.plan import (
     CATASTROPHE_SHARE,
@@ -53,7 +53,7 @@ def judge(plan: Plan, evidence: Evidence, progress: Progress, *, intervals: bool
         intervals: also compute the displayed ratio intervals (costs more than all the rest).
     """
     c = compiled(plan)
-    v = c.layout.views(evidence.state)
+    v = views(plan, evidence)
     r = readout(plan, evidence)
     checks = check_all(c, v, r)
     picture = Picture(c, v, r, intervals=intervals)
@@ -91,6 +91,7 @@ class _Case:
         self.c, self.v, self.r, self.checks = c, v, r, checks
         self.shown, self.ranked = shown, ranked
         self.looks = evidence.looks
+        self.share = data_share(c, v)
         self.alarms = tuple(
             feature.key
             for i, (_, feature, p) in enumerate(c.drift)
@@ -165,7 +166,7 @@ Held = tuple[Reason, str, tuple[str, ...]]
 def _no_data(case: _Case) -> Held | None:
     budget = case.plan.no_data_seconds
     silent = case.progress.seconds_without_data
-    share, passed = data_share(case.c, case.v)
+    share, passed = case.share
     if silent >= budget:
         told = f"for {wording.duration(silent)}"
     elif passed and share[0] < 0.8:

@@ -70,8 +70,9 @@ def one_arm(theta: Array, p0: Real, x: Real, n: Real) -> Array:
 
 def log_mean_exp(logs: Array) -> Array:
     """Log of the mean of exp(logs) over the last axis, without overflow."""
-    top = logs.max(axis=-1, keepdims=True)
-    return np.asarray(np.log(np.exp(logs - top).mean(axis=-1)) + top[..., 0])
+    top = np.maximum.reduce(logs, axis=-1, keepdims=True)
+    total = np.add.reduce(np.exp(logs - top), axis=-1)
+    return np.asarray(np.log(total / logs.shape[-1]) + top[..., 0])
 
 
 def start_mass(count: Array, horizon: float) -> Array:

@@ -44,7 +44,10 @@ class Layout:
 
     def views(self, vector: Array) -> Views:
         """The blocks of a vector by name; writing into a view writes into the vector."""
-        return {name: vector[a:b].reshape(shape) for name, shape, a, b in self._blocks}
+        return {
+            name: vector[a:b] if len(shape) == 1 else vector[a:b].reshape(shape)
+            for name, shape, a, b in self._blocks
+        }
 
     def pack(self, vector: Array) -> str:
         """The vector as text: per block the narrowest exact number type, deflated, base64."""

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelhandoff.analysis import wording
-from modelhandoff.analysis.absolute import phi_absolute
 from modelhandoff.analysis.checks import Check, undetermined
 from modelhandoff.analysis.compiled import BELOW, UNSET, Compiled
 from modelhandoff.analysis.display import mantel_haenszel, rate_interval, ratio_interval
@@ -25,7 +24,6 @@ from modelhandoff.analysis.plan import (
     Role,
 )
 from modelhandoff.analysis.readout import DISPLAY_CAP, Readout
-from modelhandoff.analysis.sources import phi_two_arm
 from modelhandoff.analysis.verdict import MetricState, MetricVerdict
 
 __all__ = ["Picture", "describe"]
@@ -48,8 +46,8 @@ class Picture:
 
     def __init__(self, c: Compiled, v: Views, r: Readout, *, intervals: bool) -> None:
         self.c, self.v, self.r, self.intervals = c, v, r, intervals
-        self.phi: list[float] = phi_two_arm(c, v).tolist() if c.sources else []
-        self.phi_one: list[float] = phi_absolute(c, v).tolist() if c.absolute else []
+        self.phi: list[float] = r.phi_two.tolist()
+        self.phi_one: list[float] = r.phi_one.tolist()
         self.looks = int(v["clock"][LOOKS])
 
 

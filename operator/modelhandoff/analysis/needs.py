@@ -6,13 +6,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from modelhandoff.analysis.absolute import phi_absolute
 from modelhandoff.analysis.compiled import Compiled
 from modelhandoff.analysis.kernel import GRID, LN_GRID, one_arm, two_arm
 from modelhandoff.analysis.layout import Views
 from modelhandoff.analysis.planner import Traffic, mean_proof
 from modelhandoff.analysis.readout import Readout
-from modelhandoff.analysis.sources import phi_two_arm
 
 __all__ = ["remaining_looks"]
 
@@ -54,7 +52,7 @@ def _two(c: Compiled, v: Views, r: Readout, at: int, needed: float) -> float:
     ratio = np.float64(v["two_margin"][at, 1])
     values = [np.float64(one) for one in (xc, nc, xb, nb)]
     growth = two_arm(bets, ratio, np.float64(test.delta_safe), *values)
-    phi = float(phi_two_arm(c, v)[test.source])
+    phi = float(r.phi_two[test.source])
     return _bets(v["two_safe"][at], np.minimum(growth / phi, 1.0), needed)
 
 
@@ -66,7 +64,7 @@ def _absolute(c: Compiled, v: Views, r: Readout, at: int, needed: float) -> floa
     x, n = (v["total"][test.source, :2] / count).tolist()
     bets = np.exp(c.absolute_arrays["per_event"][at, GRID:])
     growth = one_arm(bets, np.float64(test.limit), np.float64(x), np.float64(n))
-    phi = float(phi_absolute(c, v)[at])
+    phi = float(r.phi_one[at])
     return _bets(v["one_safe"][at], np.minimum(growth / phi, 1.0), needed)
 
 

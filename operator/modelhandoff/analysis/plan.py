@@ -66,11 +66,14 @@ class Dispersion:
     """Over-dispersion seen in an A/A split of the baseline before the rollout (section phi_hist).
 
     ``phi`` >= 1; ``information`` is the mean per-interval variance behind it (m pi (1-pi) for two
-    arms, n p (1-p) for one), used to scale phi when the run sees more traffic.
+    arms, n p (1-p) for one), used to scale phi when the run sees more traffic. ``periodic``: the
+    history has a daily swing, so an absolute test may not use blocks of more than 8 intervals (they
+    would take the swing for noise).
     """
 
     phi: float = 1.0
     information: float = 0.0
+    periodic: bool = False
 
     def __post_init__(self) -> None:
         number(self.phi, "phi", 1.0)

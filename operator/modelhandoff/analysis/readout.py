@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelhandoff.analysis import drift, means
+from modelhandoff.analysis.absolute import phi_absolute
 from modelhandoff.analysis.compiled import Compiled, Component
 from modelhandoff.analysis.kernel import log_mixture, log_restarts
 from modelhandoff.analysis.layout import Views
@@ -19,6 +20,7 @@ from modelhandoff.analysis.plan import (
     FairnessPlan,
     MeanPlan,
 )
+from modelhandoff.analysis.sources import phi_two_arm
 from modelhandoff.analysis.split import MISMATCH, log_evidence
 
 __all__ = ["MeanReading", "Readout", "harm_sign", "multipliers", "read_out", "settle_means"]
@@ -42,7 +44,7 @@ class MeanReading:
 
 @dataclass(frozen=True, slots=True)
 class Readout:
-    """All current logs: per test, per metric, and the combined e-value."""
+    """All current logs: per test, per metric, combined; and the dispersion of the next look."""
 
     two_harm: list[float]
     two_safe: list[float]
@@ -54,6 +56,8 @@ class Readout:
     catastrophe: float
     split: float
     total_e: float
+    phi_two: Array
+    phi_one: Array
 
     @property
     def log_total(self) -> float:
@@ -65,10 +69,14 @@ def read_out(c: Compiled, v: Views) -> Readout:
     """Evaluate everything; a pure function of the state."""
     looks = float(v["clock"][2])
     horizon = float(c.plan.planned_looks)
-    two_harm = log_restarts(v["two_harm"], v["two_count"], horizon).tolist() if c.two else []
-    two_safe = log_mixture(v["two_safe"]).tolist() if c.two else []
-    one_harm = log_restarts(v["one_harm"], v["one_count"], horizon).tolist() if c.absolute else []
-    one_safe = log_mixture(v["one_safe"]).tolist() if c.absolute else []
+    two = len(c.two)
+    harm = log_restarts(
+        np.concatenate((v["two_harm"], v["one_harm"])),
+        np.concatenate((v["two_count"], v["one_count"])),
+        horizon,
+    ).tolist()
+    safe = log_mixture(np.concatenate((v["two_safe"], v["one_safe"]))).tolist()
+    two_harm, one_harm, two_safe, one_safe = harm[:two], harm[two:], safe[:two], safe[two:]
     drifts = [drift.reading(c, v, i, max(looks, 1.0)) for i in range(len(c.drift))]
     series = [_series(c, v, row, looks) for row in range(len(c.series))]
     split = log_evidence(v)
@@ -96,8 +104,9 @@ def read_out(c: Compiled, v: Views) -> Readout:
         total += CATASTROPHE_SHARE * (mean - 1.0)
         fast = math.log(max(mean, 1e-300))
     return Readout(
-        two_harm, two_safe, one_harm, one_safe, drifts, series, metric, fast, split, max(total, 0.0)
-    )
+        two_harm, two_safe, one_harm, one_safe, drifts, series, metric, fast, split,
+        max(total, 0.0), phi_two_arm(c, v), phi_absolute(c, v),
+    )  # fmt: skip
 
 
 def _mean(parts: list[Component], banks: dict[str, list[float]]) -> float:

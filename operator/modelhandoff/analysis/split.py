@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from modelhandoff.analysis.dispersion import LENGTHS, one_arm_pair, pairs_of, phi_of
+from modelhandoff.analysis.dispersion import LENGTHS, MIN_PAIRS, PRIOR_PAIRS
 from modelhandoff.analysis.intervals import Interval
 from modelhandoff.analysis.kernel import log_mean_exp, one_arm
 from modelhandoff.analysis.layout import Views
@@ -24,7 +24,7 @@ MISMATCH: Final = math.log(1000.0)
 FIRST_LOOK: Final = 10
 _BETS: Final[Array] = np.array((1.1, 1.25, 1.5, 2.0, 4.0))
 _THETA: Final[Array] = np.stack((_BETS, 1.0 / _BETS))
-_L: Final = np.array(LENGTHS, dtype=np.float64)
+_EDGES: Final[Array] = np.array([[1.0 + TOLERANCE], [1.0 - TOLERANCE]])
 
 
 def advance(v: Views, interval: Interval) -> None:
@@ -38,15 +38,25 @@ def advance(v: Views, interval: Interval) -> None:
     if other is None or not 1 <= interval.weight < 100 or k + other < 1.0:
         return
     n = k + other
-    count = state[1:2]
-    phi = float(phi_of(v["split_u2"], v["split_vu"], pairs_of(count)[0]))
-    state[1] += 1.0
-    if state[1] >= FIRST_LOOK:
+    count = int(state[1])
+    phi = _phi(v["split_u2"].tolist(), v["split_vu"].tolist(), count)
+    state[1] = count + 1.0
+    if count + 1 >= FIRST_LOOK:
         rho = interval.weight / 100.0
-        p0 = np.minimum(rho * np.array([[1.0 + TOLERANCE], [1.0 - TOLERANCE]]), 0.999)
-        v["split_bets"][:] += one_arm(_THETA, p0, np.float64(k), np.float64(n)) / phi
-        state[2] = max(state[2], log_evidence(v))
-    _blocks(v, k, n, int(state[1]))
+        p0 = np.minimum(rho * _EDGES, 0.999)
+        v["split_bets"][:] += one_arm(_THETA, p0, k, n) / phi
+    _blocks(v, k, n, count + 1)
+
+
+def _phi(u2: list[float], vu: list[float], count: int) -> float:
+    """phi_pair of one series, as in :func:`~.dispersion.phi_of`."""
+    best = 1.0
+    for length, a, b in zip(LENGTHS, u2, vu, strict=True):
+        pairs = count // length - 1
+        if pairs >= MIN_PAIRS:
+            prior = PRIOR_PAIRS / length
+            best = max(best, (prior + pairs * (a / b if b > 0.0 else 0.0)) / (prior + pairs))
+    return best
 
 
 def _blocks(v: Views, k: float, n: float, count: int) -> None:
@@ -57,9 +67,10 @@ def _blocks(v: Views, k: float, n: float, count: int) -> None:
         if count % size:
             continue
         if count >= 2 * size:
-            u2, vu = one_arm_pair(*block[at])
-            v["split_u2"][at] += u2
-            v["split_vu"][at] += vu
+            xa, na, xb, nb = block[at].tolist()
+            p = (xa + xb) / (na + nb)
+            v["split_u2"][at] += ((xb * na - xa * nb) / (na + nb)) ** 2
+            v["split_vu"][at] += p * (1.0 - p) * na * nb / (na + nb)
         block[at, :2] = block[at, 2:]
         block[at, 2:] = 0.0
 

@@ -4,6 +4,8 @@ The oldest of them always covers between one and one and a half windows; when it
 half it starts again. Storage does not depend on the length of the window.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,40 +14,39 @@ __all__ = ["MIN_WINDOW", "advance", "length", "newest"]
 Array = NDArray[np.float64]
 
 MIN_WINDOW = 15.0
+WINDOWS = 3
 
 
 def length(looks: float) -> float:
     """W = max(15 looks, 20 % of the run so far)."""
-    return max(MIN_WINDOW, float(np.ceil(0.2 * looks)))
+    return max(MIN_WINDOW, float(math.ceil(0.2 * looks)))
 
 
 def advance(windows: Array, increment: Array | None, looks: float) -> None:
-    """Count one look; ``windows`` has shape (..., 3, 2 + width) with age and looks with data first.
+    """Count one look; ``windows`` has shape (3, 2 + width), age and looks with data first.
 
-    ``increment`` (..., width) is added to every open sum; None = this look had no data.
+    ``increment`` (width,) is added to every open sum; None = this look had no data.
     """
     span = length(looks)
-    ages = windows[..., 0]
-    flat = ages.reshape(-1, ages.shape[-1])[0] if ages.size else np.zeros(3)
-    order = np.argsort(-flat, kind="stable")
-    if flat[order[0]] >= np.ceil(1.5 * span) and flat[order[1]] >= span:
-        windows[..., order[0], :] = 0.0
-        flat = flat.copy()
-        flat[order[0]] = 0.0
-    youngest = min((a for a in flat if a > 0.0), default=np.inf)
-    idle = np.flatnonzero(flat == 0.0)
-    opened = flat > 0.0
-    if len(idle) and (not opened.any() or youngest >= np.ceil(0.5 * span)):
-        opened[idle[0]] = True
-    rows = np.flatnonzero(opened)
-    windows[..., rows, 0] += 1.0
-    if increment is not None:
-        windows[..., rows, 1] += 1.0
-        windows[..., rows, 2:] += increment[..., None, :]
+    ages = windows[:, 0].tolist()
+    oldest, second, _ = sorted(range(WINDOWS), key=lambda i: (-ages[i], i))
+    if ages[oldest] >= math.ceil(1.5 * span) and ages[second] >= span:
+        windows[oldest] = 0.0
+        ages[oldest] = 0.0
+    opened = [age > 0.0 for age in ages]
+    if not all(opened):
+        youngest = min((age for age in ages if age > 0.0), default=math.inf)
+        if not any(opened) or youngest >= math.ceil(0.5 * span):
+            opened[opened.index(False)] = True
+    for i in range(WINDOWS):
+        if opened[i]:
+            windows[i, 0] += 1.0
+            if increment is not None:
+                windows[i, 1] += 1.0
+                windows[i, 2:] += increment
 
 
 def newest(windows: Array) -> Array:
-    """The oldest open sum, (..., 2 + width): age, looks with data, sums."""
-    ages = windows[..., 0]
-    flat = ages.reshape(-1, ages.shape[-1])[0]
-    return np.asarray(windows[..., int(np.argmax(flat)), :])
+    """The oldest open sum, (2 + width,): age, looks with data, sums."""
+    ages = windows[:, 0].tolist()
+    return np.asarray(windows[ages.index(max(ages))])

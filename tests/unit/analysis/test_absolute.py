@@ -86,7 +86,7 @@ def test_without_a_baseline_there_is_no_excuse(interval):
         ev = observe(plan, ev, interval(t, {"errors": found}, weight=100, requests=(600.0, None)))
     verdict = judge(plan, ev, Progress(step_looks=20))
     assert verdict.decision is Decision.Rollback
-    assert "errors at 5." in verdict.message
+    assert "errors at 4.92 % (limit 1.00 %, 95 % interval" in verdict.message
 
 
 def test_the_first_handoff_is_proven_by_absolute_metrics_alone(interval):
