@@ -45,6 +45,10 @@ class Span:
         young: Unix seconds; a process that started later cannot have been read before.
         new: names of metrics asked for for the first time: their counters have no earlier value
             although their target has been scraped.
+        signed: names of sums that may fall without having been reset; only a restart of their
+            process resets them.
+        requests: names of metrics that count whole requests, for the bound on what a killed
+            process never exposed.
     """
 
     grid: Grid
@@ -53,6 +57,8 @@ class Span:
     until: int
     young: float
     new: frozenset[str] = frozenset()
+    signed: frozenset[str] = frozenset()
+    requests: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +77,18 @@ class Walk:
     warnings: tuple[str, ...] = ()
 
 
-def walk(
-    process: Process, before: Target | None, span: Span, requests: frozenset[str]
-) -> Walk | None:
+def walk(process: Process, before: Target | None, span: Span) -> Walk | None:
     """Increments of one pod between its last known state and the end of the span.
 
     Args:
         process: the pod's scrapes; those before the known state or after the span are ignored.
         before: the pod in the cursor, ``None`` if it was never seen.
         span: what may be closed.
-        requests: names of the metrics that count whole requests, for the bound on what a killed
-            process never exposed.
 
     Returns:
         ``None`` if the pod was never scraped up to the end of the span.
     """
-    walker = _Walker(before, span, requests)
+    walker = _Walker(before, span)
     end = span.grid.end(span.until)
     for scrape in process.scrapes:
         if scrape.at > end:
@@ -97,10 +99,9 @@ def walk(
 
 
 class _Walker:
-    def __init__(self, before: Target | None, span: Span, requests: frozenset[str]) -> None:
+    def __init__(self, before: Target | None, span: Span) -> None:
         self._before = before
         self._span = span
-        self._requests = requests
         self._new = span.new
         self._readings: dict[Key, float] = dict(before.readings) if before else {}
         self._started = before.started if before else None
@@ -132,7 +133,7 @@ class _Walker:
             readings[key] = value
             if into is not None and added:
                 into[key] = into.get(key, 0.0) + added
-                if key[0] in self._requests:
+                if key[0] in self._span.requests:
                     self._counted += added
         if scrape.started is not None:
             self._started = scrape.started
@@ -187,16 +188,15 @@ class _Walker:
                 return abs(scrape.started - self._started) > START_JITTER
             return scrape.started > self.last / 1000 + START_JITTER
         # Without a start time one counter that falls gives the whole process away.
-        readings = self._readings
-        return self._started is None and any(
-            value < readings.get(key, 0.0) for key, value in scrape.values.items()
-        )
+        return self._started is None and bool(self._fallen(scrape))
 
     def _fallen(self, scrape: Scrape) -> set[Key]:
         """Counters that were reset alone: the buckets of one histogram fall together."""
-        readings = self._readings
+        readings, signed = self._readings, self._span.signed
         return {
-            _group(key) for key, value in scrape.values.items() if value < readings.get(key, 0.0)
+            _group(key)
+            for key, value in scrape.values.items()
+            if value < readings.get(key, value) and key[0] not in signed
         }
 
     def _base(

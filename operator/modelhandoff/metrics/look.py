@@ -24,7 +24,7 @@ from modelhandoff.metrics.queries import arm_of
 from modelhandoff.metrics.reads import Reads, reads
 from modelhandoff.metrics.samples import Labels, Series
 from modelhandoff.metrics.schedule import placed
-from modelhandoff.metrics.targets import Process, processes
+from modelhandoff.metrics.targets import Naming, Process, processes
 from modelhandoff.metrics.trouble import MetricsError, Trouble
 
 __all__ = ["Look"]
@@ -158,7 +158,7 @@ class Look:
         preferred = {pod: one.endpoint for pod, one in before.items()}
         arms = self.request.arms
         workloads = {arms.candidate} if arms.baseline is None else {arms.candidate, arms.baseline}
-        found = processes(series, labels, preferred, self.reads.labels)
+        found = processes(series, labels, preferred, Naming(self.reads.labels, self.reads.signed))
         owners = {
             pod: owner
             for pod in sorted({*found, *before})
@@ -230,8 +230,9 @@ class Look:
             until=until,
             young=young / 1000,
             new=self.reads.names - asked,
+            signed=self.reads.signed,
+            requests=frozenset(pick.name for pick in self.reads.requests),
         )
-        requests = frozenset(pick.name for pick in self.reads.requests)
         walks: dict[str, Walk] = {}
         silent: list[Target] = []
         warnings: list[str] = []
@@ -239,7 +240,7 @@ class Look:
             process, before = pods.found.get(pod), pods.before.get(pod)
             made = None
             if process is not None and process.scrapes:
-                made = walk(process, before, span, requests)
+                made = walk(process, before, span)
             if made is not None:
                 walks[pod] = made
                 warnings += made.warnings

@@ -117,6 +117,7 @@ class Reads:
         recipes: by metric name, how its measurement is made.
         requests: counters of whole requests, for traffic shares and bounds.
         labels: by built-in metric name, the server's own labels.
+        signed: names of sums that may fall without having been reset.
         refused: by metric name, why it cannot be read at all.
     """
 
@@ -125,6 +126,7 @@ class Reads:
     recipes: Mapping[str, Recipe]
     requests: tuple[Pick, ...]
     labels: Mapping[str, tuple[str, ...]]
+    signed: frozenset[str] = frozenset()
     refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -185,6 +187,9 @@ class _Builder:
             recipes=self.recipes,
             requests=requests,
             labels=labels,
+            signed=frozenset(
+                one.sum.name for one in self.recipes.values() if isinstance(one, Moment)
+            ),
             refused=self.refused,
         )
 

@@ -20,7 +20,7 @@ from modelhandoff.metrics.cursor import Key
 from modelhandoff.metrics.samples import STARTED, UP, Labels, Series
 from modelhandoff.metrics.trouble import MetricsError, Trouble
 
-__all__ = ["Process", "Scrape", "processes", "shown"]
+__all__ = ["Naming", "Process", "Scrape", "processes", "shown"]
 
 USUAL: Final = frozenset(
     {
@@ -30,6 +30,20 @@ USUAL: Final = frozenset(
     }
 )  # fmt: skip
 """Labels that scraping adds; used where the pod's own ``up`` series is not at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What is known about metrics by their names.
+
+    Attributes:
+        own: the labels that the process itself gives (known families). Of other metrics every
+            label counts that is no label of the target.
+        signed: sums of values that may be negative; they rise and fall without being reset.
+    """
+
+    own: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    signed: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -62,10 +76,7 @@ class _Target:
 
 
 def processes(
-    series: Iterable[Series],
-    labels: Labels,
-    preferred: Mapping[str, str],
-    own: Mapping[str, tuple[str, ...]],
+    series: Iterable[Series], labels: Labels, preferred: Mapping[str, str], naming: Naming
 ) -> dict[str, Process]:
     """Group series into one :class:`Process` per pod.
 
@@ -74,8 +85,7 @@ def processes(
         labels: names of the target labels.
         preferred: endpoint read so far, by pod (from the cursor), so that a duplicate is
             always taken from the same scraper as long as that one lives.
-        own: by metric name, the labels that the process itself gives (known families). Of other
-            metrics every label counts that is no label of the target.
+        naming: how to read the metrics.
 
     Raises:
         MetricsError: two series that cannot both be counted, or a sample that is no count.
@@ -86,7 +96,7 @@ def processes(
         if pod and one.times:
             pods.setdefault(pod, []).append(one)
     return {
-        pod: _process(pod, found, labels, preferred.get(pod), own) for pod, found in pods.items()
+        pod: _process(pod, found, labels, preferred.get(pod), naming) for pod, found in pods.items()
     }
 
 
@@ -160,7 +170,7 @@ def _process(
     series: list[Series],
     labels: Labels,
     preferred: str | None,
-    own: Mapping[str, tuple[str, ...]],
+    naming: Naming,
 ) -> Process:
     names = _target_labels(series, labels)
     targets = _split(pod, series, labels, names)
@@ -169,7 +179,7 @@ def _process(
     failed = sum(one.up.values.count(0.0) for one in targets if one.up)
     if not telling:
         return Process(pod, "", (), failed)
-    read = [(target, _scrapes(target, names, own)) for target in telling]
+    read = [(target, _scrapes(target, names, naming)) for target in telling]
     read.sort(key=lambda pair: (pair[1][0].at, pair[0].endpoint))
     chosen: list[tuple[_Target, list[Scrape]]] = []
     for target, scrapes in read:
@@ -177,7 +187,7 @@ def _process(
             other, seen = chosen[-1]
             if other.instance != target.instance:
                 raise _two_addresses(pod, other, target)
-            _agree(seen, scrapes, other, target)
+            _agree((other, seen), (target, scrapes), naming.signed)
             if _better(target, scrapes, other, seen, preferred):
                 chosen[-1] = (target, scrapes)
             continue
@@ -209,19 +219,24 @@ def _better(
     return (-len(scrapes), target.endpoint) < (-len(seen), other.endpoint)
 
 
-def _agree(one: list[Scrape], other: list[Scrape], a: _Target, b: _Target) -> None:
+def _agree(
+    one: tuple[_Target, list[Scrape]], other: tuple[_Target, list[Scrape]], signed: frozenset[str]
+) -> None:
     """Refuse two scrapers that tell different stories about one process.
 
     A counter read by one between two reads of the other, without a reset, must lie between
     them; one scrape is allowed on either side because a scrape takes time.
     """
-    times = [scrape.at for scrape in one]
-    for scrape in other:
+    (a, seen), (b, scrapes) = one, other
+    times = [scrape.at for scrape in seen]
+    for scrape in scrapes:
         low, high = bisect_left(times, scrape.at) - 2, bisect_right(times, scrape.at) + 1
-        if low < 0 or high >= len(one):
+        if low < 0 or high >= len(seen):
             continue
-        span = one[low : high + 1]
+        span = seen[low : high + 1]
         for key, value in scrape.values.items():
+            if key[0] in signed:
+                continue
             known = [step.values[key] for step in span if key in step.values]
             if len(known) < len(span) or any(x > y for x, y in pairwise(known)):
                 continue
@@ -242,9 +257,7 @@ def shown(key: Key) -> str:
     return f"{key[0]}{{{inside}}}" if inside else key[0]
 
 
-def _scrapes(
-    target: _Target, names: frozenset[str], own: Mapping[str, tuple[str, ...]]
-) -> list[Scrape]:
+def _scrapes(target: _Target, names: frozenset[str], naming: Naming) -> list[Scrape]:
     by_time: dict[int, Scrape] = {}
     if target.up is not None:
         for at, value in zip(target.up.times, target.up.values, strict=True):
@@ -257,11 +270,11 @@ def _scrapes(
             by_time.setdefault(at, Scrape(at)).started = value
     seen: dict[Key, Series] = {}
     for one in target.series:
-        key = _key(one, own.get(one.name), names)
+        key = _key(one, naming.own.get(one.name), names)
         if key in seen:
             raise _twice(seen[key], one)
         seen[key] = one
-        _check(one)
+        _check(one, one.name in naming.signed)
         for at, value in zip(one.times, one.values, strict=True):
             scrape = by_time.get(at)
             if scrape is None:
@@ -280,11 +293,12 @@ def _key(one: Series, own: tuple[str, ...] | None, targets: frozenset[str]) -> K
     return (one.name, *(part for name in sorted(names) for part in (name, one.labels[name])))
 
 
-def _check(one: Series) -> None:
-    # NaN makes every comparison false, wherever it stands; min and max alone may miss it.
-    if all(0 <= value < math.inf for value in one.values):
-        return
-    raise _no_count(one, next(value for value in one.values if not 0 <= value < math.inf))
+def _check(one: Series, signed: bool) -> None:
+    least = -math.inf if signed else 0.0
+    # NaN makes every comparison false, wherever it stands.
+    for value in one.values:
+        if not (least <= value < math.inf) or value == -math.inf:
+            raise _no_count(one, value)
 
 
 def _no_count(one: Series, value: float) -> MetricsError:

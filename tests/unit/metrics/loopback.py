@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,7 +64,7 @@ class LoopbackPrometheus:
                     self.end_headers()
                     self.wfile.write(answer)
                 except OSError:
-                    pass  # The asker had enough.
+                    pass  # The asker may have had enough.
                 if int(headers.get("Content-Length", len(answer))) != len(answer):
                     self.close_connection = True
 
@@ -72,6 +73,10 @@ class LoopbackPrometheus:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                if not isinstance(sys.exception(), OSError):  # The asker may have had enough.
+                    super().handle_error(request, client_address)  # type: ignore[arg-type]
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"

@@ -492,6 +492,66 @@ class TestMeasurements:
         assert interval.metrics["value"] == Moments((4, 61, 61 * 61 / 4), None)
         assert interval.requests == (4, None)
 
+    def test_a_counter_cleared_in_a_living_process_counts_from_zero(self) -> None:
+        stored = Stored()
+        server = serve(stored, NEW, -4, 6, rate=10)
+        server.requests(3, code=500)
+        server.scrape(START + 7)
+        server.counts[("modelhandoff_server_requests_total", (("code", "200"),))] = 4
+        server.scrape(START + 9)
+        watcher = Watcher(stored, request())
+        watcher.look(START + 15)
+        assert watcher.intervals[0].metrics["errors"] == Rate((3, 20 + 3 + 4))
+
+    def test_the_buckets_of_a_cleared_histogram_fall_together(self) -> None:
+        stored = Stored()
+        name = "modelhandoff_server_request_duration_seconds"
+        server = Server(stored, NEW, START - 100)
+        server.observe(0.001, (0.01,), name, times=5)
+        server.observe(0.5, (0.01,), name, times=4)
+        server.scrape(START - 1)
+        server.counts = {}
+        server.observe(0.001, (0.01,), name, times=6)
+        server.scrape(START + 5)
+        watcher = Watcher(stored, request((LATENCY,)))
+        watcher.look(START + 15)
+        assert watcher.intervals[0].metrics["latency"] == Histogram((0.01, math.inf), (6, 6))
+
+    def test_a_sum_that_falls_is_a_negative_value_and_no_reset(self) -> None:
+        stored = Stored()
+        server = Server(stored, NEW, START - 100)
+        key = ("margin_sum", ())
+        for tick, total in ((-4, 5.0), (1, 9.0), (5, -3.0), (9, -2.0)):
+            server.counts[key] = total
+            server.add("margin_count", 1)
+            server.scrape(START + tick)
+        server.restart(START + 12)
+        server.counts[key] = 4.0
+        server.add("margin_count", 2)
+        server.scrape(START + 15)
+        mean = {
+            "name": "margin", "type": "Mean", "minLift": 0.0,
+            "sum": {"metric": "margin_sum"}, "count": {"metric": "margin_count"},
+        }  # fmt: skip
+        watcher = Watcher(_named(stored), request((mean,)))
+        watcher.look(START + 25)
+        assert [one.metrics["margin"] for one in watcher.intervals] == [
+            Moments((3, -7, 49 / 3)), Moments((2, 4, 8)),
+        ]  # fmt: skip
+
+    def test_a_sidecars_port_is_no_second_process(self) -> None:
+        stored = Stored()
+        sidecar = Server(stored, NEW, START - 90, instance="10.0.0.9:15020", job="mesh")
+        server = Server(stored, NEW, START - 100, instance="10.0.0.9:8080")
+        server.requests(0)
+        for tick in (-4, 1, 6):
+            sidecar.scrape(START + tick + 0.5)
+            server.requests(2)
+            server.scrape(START + tick)
+        watcher = Watcher(stored, request())
+        watcher.look(START + 15)
+        assert watcher.counted == 4
+
     def test_bad_requests_that_never_existed_are_unknown_not_zero(self) -> None:
         stored = Stored()
         server = Server(stored, NEW, START - 100)
