@@ -461,7 +461,7 @@ class Compiled:
         if not feature.reference and not feature.groups:
             out.add(f"drift_groups_{i}", (feature.judged,))
         if m.sustained is not None:
-            out.add(f"drift_hours_{i}", (m.sustained.windows, width))
+            out.add(f"drift_hours_{i}", (m.sustained.windows + 1, width))
 
     def start(self) -> Array:
         """The state before the first interval."""

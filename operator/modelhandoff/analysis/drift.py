@@ -343,8 +343,10 @@ def sustained_alarm(v: Views, i: int, feature: Feature, plan: DriftPlan) -> bool
     if rule is None:
         return False
     hours, looks = v[f"drift_hours_{i}"], v[f"drift_state_{i}"][2]
-    if looks < rule.windows * rule.window_looks or looks % rule.window_looks:
+    if looks < rule.windows * rule.window_looks:
         return False
+    # Complete windows only; the newest row is still filling unless it has just been closed.
+    hours = hours[1:] if looks % rule.window_looks == 0.0 else hours[:-1]
     phi = feature_phi(v, i, plan)
     k = int(v[f"drift_state_{i}"][3]) or feature.judged
     each = divergence(hours, feature, rule.max_kl, phi, k)

@@ -429,10 +429,25 @@ class Plan:
         metric feeds it; all shares together are at most 1, which is what bounds false rollbacks.
         """
         voting = (Role.Guardrail, Role.Success, Role.Watch)
-        raw = [(3.0 if m.critical else 1.0) if m.role in voting else 0.0 for m in self.metrics]
+        raw = [
+            (3.0 if m.critical else 1.0) if m.role in voting and self._can_judge(m) else 0.0
+            for m in self.metrics
+        ]
         total = math.fsum(raw)
         left = 1.0 - (CATASTROPHE_SHARE if self.has_catastrophe else 0.0)
         return tuple(left * r / total if total else 0.0 for r in raw)
+
+    def _can_judge(self, metric: MetricPlan) -> bool:
+        """Whether the metric says anything at all; without a baseline only absolute ones do."""
+        if not self.initial:
+            return True
+        if isinstance(metric, RatePlan):
+            return metric.limit is not None
+        if isinstance(metric, LatencyPlan):
+            return metric.budget is not None
+        if isinstance(metric, DriftPlan):
+            return any(f.reference for f in metric.features)
+        return isinstance(metric, FairnessPlan) and not metric.against_baseline
 
     @cached_property
     def has_catastrophe(self) -> bool:

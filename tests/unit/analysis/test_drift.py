@@ -211,12 +211,12 @@ def test_a_reference_that_cannot_be_judged_is_refused():
         Feature("x", 2, reference=(0.6, 0.6))
 
 
-def sustained(interval, shares, kl, hours=24, gap=()):
+def sustained(interval, shares, kl, *, hours=24, gap=(), extra=0):
     rule = Sustained(max_kl=0.2, window_looks=4, windows=24, action=OnAlarm.Alert)
     plan = plan_of(Feature("x", 10, reference=tuple(shares(10, 0.0))), sustained=rule)
     rng = np.random.default_rng(12)
     ev = Evidence.start(plan)
-    for t in range(hours * 4):
+    for t in range(hours * 4 + extra):
         n = 0 if t // 4 in gap else 200
         found = {"x": Bins(bins(rng, n, shares(10, kl)))} if n else {}
         ev = observe(plan, ev, interval(t, found))
@@ -228,6 +228,7 @@ def test_sustained_drift_needs_a_day_of_data_above_the_limit(interval, shares):
     assert sustained(interval, shares, 0.3)
     assert not sustained(interval, shares, 0.12)
     assert not sustained(interval, shares, 0.3, hours=23)
+    assert sustained(interval, shares, 0.3, extra=2)
     assert sustained(interval, shares, 0.3, gap=(3, 9))
     assert not sustained(interval, shares, 0.3, gap=(3, 5, 7, 9, 11))
 

@@ -288,3 +288,29 @@ def test_the_anytime_p_value_never_rises(errors):
         ps.append(judge(PLAN, ev, after(t), intervals=False).anytime_p)
     assert ps == sorted(ps, reverse=True)
     assert ps[-1] < 0.05
+
+
+def test_before_the_first_interval_nothing_is_claimed():
+    verdict = judge(PLAN, Evidence.start(PLAN), Progress())
+    assert (verdict.decision, verdict.reason) == (Decision.Continue, Reason.Collecting)
+    assert (verdict.look, verdict.total_e, verdict.anytime_p) == (0, 1.0, 1.0)
+    assert not verdict.step_complete
+    assert verdict.metrics[0].needs == "its first interval"
+
+
+def test_without_a_baseline_relative_metrics_have_no_vote(feed, interval):
+    plan = Plan(metrics=(RatePlan("errors", limit=0.01), RatePlan("timeouts")), initial=True)
+    assert plan.weights == (1.0, 0.0)
+    found = {"errors": Rate((3.0, 600.0)), "timeouts": Rate((300.0, 600.0))}
+    run = [interval(t, found, weight=100, requests=(600.0, None)) for t in range(60)]
+    verdict = judge(plan, feed(plan, run), after(60), intervals=False)
+    assert verdict.decision is Decision.Promote
+    notes = {m.name: m.note for m in verdict.metrics}
+    assert notes["timeouts"] == "Not judged: there is no baseline to compare with."
+
+
+def test_no_absolute_metric_and_no_baseline_can_never_promote(feed, interval):
+    plan = Plan(metrics=(RatePlan("timeouts"),), initial=True)
+    found = {"timeouts": Rate((0.0, 600.0))}
+    run = [interval(t, found, weight=100, requests=(600.0, None)) for t in range(60)]
+    assert judge(plan, feed(plan, run), after(60)).decision is Decision.Continue
