@@ -18,7 +18,16 @@ from typing import Any
 
 import pytest
 
-from e2e.cluster import Cluster, ClusterError, ControlPlane, build, cgroups, connect, process
+from e2e.cluster import (
+    Cluster,
+    ClusterError,
+    ControlPlane,
+    ExternalCluster,
+    build,
+    cgroups,
+    connect,
+    process,
+)
 from e2e.cluster import network as net
 from e2e.cluster.controlplane import LocalCluster
 from e2e.cluster.pauseimage import PAUSE_IMAGE, write
@@ -258,6 +267,20 @@ def test_another_process_can_use_it_by_name(cluster: Cluster) -> None:
     assert isinstance(other, Cluster)
     assert other.pids == cluster.pids
     assert other.kubectl("get", "node", "-o", "name").strip() == f"node/{cluster.name}"
+
+
+def test_the_same_object_comes_from_a_kubeconfig(cluster: Cluster) -> None:
+    external = connect(env={"KUBECONFIG": str(cluster.kubeconfig)})
+    assert isinstance(external, ExternalCluster)
+    assert external.node == cluster.node
+    bob = external.kubeconfig_for("bob", ["ops"])
+    who = external.kubectl("auth", "whoami", "-o", "json", kubeconfig=bob)
+    assert json.loads(who)["status"]["userInfo"]["username"] == "bob"
+    assert "ops" in json.loads(who)["status"]["userInfo"]["groups"]
+    with pytest.raises(ClusterError, match="started by somebody else: no request log"):
+        _ = external.audit_log
+    external.stop()
+    assert cluster.status("/readyz") == 200
 
 
 # Several, and their end

