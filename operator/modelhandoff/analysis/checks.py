@@ -80,7 +80,7 @@ def check_all(c: Compiled, v: Views, r: Readout) -> list[Check]:
         proofs = _proofs(c, r, at)
         good = _recent(c, v, r, at, (sums, plain, filled))
         weakest = min(proofs, key=lambda p: p[0] - p[1], default=None)
-        excused = any(incident[i] for i, t in enumerate(c.absolute) if t.metric == at and t.harm)
+        excused = any(incident[i] for i in c.rows[at].absolute if c.absolute[i].harm)
         mine = float(share[at + 1])
         judged = bool(c.components[at])
         out.append(
@@ -138,19 +138,13 @@ def _proofs(c: Compiled, r: Readout, at: int) -> list[Proof]:
     if metric.role not in (Role.Guardrail, Role.Success):
         return []
     need = math.log(1.0 / plan.safe_level)
+    rows = c.rows[at]
     out: list[Proof] = []
-    for i, t in enumerate(c.two):
-        if t.metric == at and t.safe:
-            out.append((r.two_safe[i], need, ("two", i)))
-    for i, a in enumerate(c.absolute):
-        if a.metric == at and a.safe:
-            out.append((r.one_safe[i], need, ("absolute", i)))
-    for i, (m, _, _) in enumerate(c.drift):
-        if m == at:
-            out.append((r.drift[i].log_safe, need, ("drift", i)))
-    for i, s in enumerate(c.series):
-        if s.metric != at:
-            continue
+    out += [(r.two_safe[i], need, ("two", i)) for i in rows.two if c.two[i].safe]
+    out += [(r.one_safe[i], need, ("absolute", i)) for i in rows.absolute if c.absolute[i].safe]
+    out += [(r.drift[i].log_safe, need, ("drift", i)) for i in rows.drift]
+    for i in rows.series:
+        s = c.series[i]
         if isinstance(metric, MeanPlan) and metric.role is Role.Success:
             wanted = math.log(1.0 / (c.share(at) * plan.success_level))
             out.append((r.series[i].log_lift, wanted, ("lift", i)))
@@ -165,43 +159,43 @@ def _recent(c: Compiled, v: Views, r: Readout, at: int, window: tuple[Array, Arr
     if metric.role not in (Role.Guardrail, Role.Success) or not c.components[at]:
         return True
     sums, plain, filled = window
-    for i, t in enumerate(c.two):
-        if t.metric != at or not t.guard:
-            continue
-        if c.sources[t.source].kind == "edge" and v["edge"][t.source] == UNSET:
-            continue  # no edge of this baseline carries a tail that can be compared
+    rows = c.rows[at]
+    for i in rows.two:
+        t = c.two[i]
+        unread = c.sources[t.source].kind == "edge" and v["edge"][t.source] == UNSET
+        if not t.guard or unread:
+            continue  # an unset edge: no edge of this baseline carries a comparable tail
         a, b, n = sums[t.source].tolist()
         ratio = float(v["two_margin"][i, 0])
         fits = a >= ratio * b if t.down else a <= ratio * b + t.delta_safe * n
         if not fits or filled[t.source] < ENOUGH:
             return False
-    for t1 in c.absolute:
-        if t1.metric != at or not t1.safe:
-            continue
-        x, n = plain[t1.source, :2].tolist()
-        if x > t1.limit * n or filled[t1.source] < ENOUGH:
+    for i in rows.absolute:
+        one = c.absolute[i]
+        x, n = plain[one.source, :2].tolist()
+        if one.safe and (x > one.limit * n or filled[one.source] < ENOUGH):
             return False
-    for i, (m, _, p) in enumerate(c.drift):
-        if m == at:
-            seen = r.drift[i].window
-            if seen is None or seen > p.max_kl:
-                return False
-    for i, s in enumerate(c.series):
-        if s.metric == at and isinstance(s.plan, MeanPlan):
+    for i in rows.drift:
+        seen = r.drift[i].window
+        if seen is None or seen > c.drift[i][2].max_kl:
+            return False
+    if isinstance(metric, MeanPlan):
+        for i in rows.series:
             found = r.series[i].contrast
             if found is None or found.window is None:
                 return False
-            if harm_sign(s.plan) * found.window > 0.0:
+            if harm_sign(metric) * found.window > 0.0:
                 return False
     return True
 
 
 def _too_frequent(c: Compiled, v: Views, at: int) -> bool:
     """A baseline rate above one half after 10 intervals: the complement must be counted."""
-    for t in c.two:
-        if t.metric == at and c.sources[t.source].kind == "rate" and not t.catastrophe:
-            x, n = v["total"][t.source, 2:].tolist()
-            return bool(v["count"][t.source] >= 10.0 and x > 0.5 * n)
+    for i in c.rows[at].two:
+        source = c.two[i].source
+        if c.sources[source].kind == "rate":
+            x, n = v["total"][source, 2:].tolist()
+            return bool(v["count"][source] >= 10.0 and x > 0.5 * n)
     return False
 
 
@@ -213,7 +207,7 @@ def undetermined(c: Compiled, v: Views, r: Readout, at: int) -> tuple[float, flo
         low, high = float(v["edge"][lat.low]), float(v["edge"][lat.high])
         if low == high:
             return None
-        row = next(i for i, t in enumerate(c.absolute) if t.source == lat.high)
+        row = c.rows[at].absolute[0]  # the test above e+; the one below e- follows it
         fails = r.one_harm[row + 1] >= math.log(1.0 / c.plan.harm_level)
         passes = r.one_safe[row] >= math.log(1.0 / c.plan.safe_level)
         return (max(low, 0.0), high) if fails and passes else None

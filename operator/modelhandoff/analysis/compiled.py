@@ -133,6 +133,17 @@ class Component:
     share: float
 
 
+@dataclass(frozen=True, slots=True)
+class MetricRows:
+    """Where one metric lives in the banks."""
+
+    two: list[int]
+    absolute: list[int]
+    drift: list[int]
+    series: list[int]
+    sources: list[int]
+
+
 @dataclass
 class Compiled:
     """Everything :func:`~.evidence.observe` needs, computed once per plan."""
@@ -303,6 +314,20 @@ class Compiled:
                 self.series.append(Series(at, f"{m.name}/{name}", m, f"{m.name}/{m.reference}"))
         first = len(self.series) - len(m.groups)
         return [Component("gap", first + i, 1.0 / len(m.groups)) for i in range(len(m.groups))]
+
+    @cached_property
+    def rows(self) -> list["MetricRows"]:
+        """Rows of every bank by metric."""
+        return [
+            MetricRows(
+                two=[i for i, t in enumerate(self.two) if t.metric == at],
+                absolute=[i for i, t in enumerate(self.absolute) if t.metric == at],
+                drift=[i for i, d in enumerate(self.drift) if d[0] == at],
+                series=[i for i, s in enumerate(self.series) if s.metric == at],
+                sources=[i for i, s in enumerate(self.sources) if s.metric == at and not s.half],
+            )
+            for at in range(len(self.plan.metrics))
+        ]
 
     # --- arrays ---------------------------------------------------------------------------------
 

@@ -121,7 +121,7 @@ def _values(p: Picture, at: int) -> _Values:
     plan = p.c.plan.metrics[at]
     out = _Values()
     if isinstance(plan, RatePlan | CountPlan):
-        row = next((i for i, s in enumerate(p.c.sources) if s.metric == at), None)
+        row = next(iter(p.c.rows[at].sources), None)
         if row is not None:
             _source(p, row, out, absolute=isinstance(plan, RatePlan) and not plan.relative)
         if isinstance(plan, RatePlan):
@@ -172,7 +172,7 @@ def _latency(p: Picture, at: int, plan: LatencyPlan, out: _Values) -> None:
 
 
 def _drift(p: Picture, at: int, plan: DriftPlan, out: _Values) -> None:
-    rows = [i for i, (m, _, _) in enumerate(p.c.drift) if m == at]
+    rows = p.c.rows[at].drift
     out.limit = plan.max_kl
     if not rows:
         return
@@ -187,7 +187,7 @@ def _drift(p: Picture, at: int, plan: DriftPlan, out: _Values) -> None:
 
 
 def _mean(p: Picture, at: int, plan: MeanPlan, out: _Values) -> None:
-    row = next((i for i, s in enumerate(p.c.series) if s.metric == at), None)
+    row = next(iter(p.c.rows[at].series), None)
     out.limit = plan.max_regression
     if row is None or (found := p.r.series[row].contrast) is None:
         return
@@ -202,7 +202,7 @@ def _mean(p: Picture, at: int, plan: MeanPlan, out: _Values) -> None:
 
 def _gaps(p: Picture, at: int, plan: FairnessPlan, out: _Values) -> None:
     out.limit = plan.max_gap
-    rows = [i for i, s in enumerate(p.c.series) if s.metric == at and p.r.series[i].ready]
+    rows = [i for i in p.c.rows[at].series if p.r.series[i].ready]
     if rows:
         worst = max(rows, key=lambda i: abs(p.r.series[i].gap))
         out.candidate = p.r.series[worst].gap
@@ -247,9 +247,8 @@ def _note(p: Picture, at: int, check: Check) -> str:
         out += _edge_note(c, v, at, plan)
     if check.excused:
         out.append("The baseline is over the limit too: a shared incident, not this candidate.")
-    for i, t in enumerate(c.two):
-        if t.metric != at or t.catastrophe:
-            continue
+    for i in c.rows[at].two[:1]:
+        t = c.two[i]
         ratio, safe, delta, _ = v["two_margin"][i].tolist()
         if t.safe and not t.down:
             out.append(
@@ -262,15 +261,13 @@ def _note(p: Picture, at: int, check: Check) -> str:
             out.append("No history: cautious caps and dispersion.")
         if delta > t.delta:
             out.append(f"Nearly error-free baseline: {100.0 * delta:.3g} points of slack.")
-        break
     if p.v["clock"][CLOCK] > 0 and _phi(p, at) > 20.0:
         out.append("Very bursty: measure something else or aggregate by pod.")
     return " ".join(out)
 
 
 def _phi(p: Picture, at: int) -> float:
-    rows = [i for i, s in enumerate(p.c.sources) if s.metric == at]
-    return max((p.phi[i] for i in rows), default=1.0)
+    return max((p.phi[i] for i in p.c.rows[at].sources), default=1.0)
 
 
 def _edge_note(c: Compiled, v: Views, at: int, plan: LatencyPlan) -> list[str]:
@@ -296,11 +293,11 @@ def _edge_note(c: Compiled, v: Views, at: int, plan: LatencyPlan) -> list[str]:
 def _culprits(p: Picture, at: int) -> tuple[str, ...]:
     plan = p.c.plan.metrics[at]
     if isinstance(plan, DriftPlan):
-        rows = [i for i, (m, _, _) in enumerate(p.c.drift) if m == at]
+        rows = p.c.rows[at].drift
         names = [p.c.drift[i][1].key for i in rows]
         return culprits(names, [p.r.drift[i].log_harm for i in rows])
     if isinstance(plan, FairnessPlan):
-        rows = [i for i, s in enumerate(p.c.series) if s.metric == at]
+        rows = p.c.rows[at].series
         names = [p.c.series[i].key.rsplit("/", 1)[-1] for i in rows]
         return culprits(names, [p.r.series[i].log_harm for i in rows])
     return ()

@@ -176,8 +176,7 @@ def recent(v: Views, clock: float, looks: float) -> tuple[Array, Array, Array]:
     xc, nc = v["ring_xc"] * inside, v["ring_nc"] * inside
     xb, nb = v["ring_xb"], v["ring_nb"]
     total = np.where(nc + nb > 0.0, nc + nb, 1.0)
-    sums = np.stack(
-        ((xc * nb / total).sum(1), (xb * nc / total).sum(1), (nc * nb / total).sum(1)), axis=1
-    )
-    plain = np.stack((xc.sum(1), nc.sum(1), (xb * inside).sum(1), (nb * inside).sum(1)), axis=1)
+    parts = (xc * nb / total, xb * nc / total, nc * nb / total, xc, nc, xb * inside, nb * inside)
+    found = np.add.reduce(np.stack(parts, axis=1), axis=2)
+    sums, plain = found[:, :3], found[:, 3:]
     return sums, plain, inside.sum(1) / looks
