@@ -259,7 +259,8 @@ class TestPods:
     def test_a_pod_forgotten_and_seen_again_is_not_counted_twice(self) -> None:
         stored = Stored()
         serve(stored, NEW, -5, 1000)
-        other = serve(stored, "fraud-v2-7d9f-other", -5, 10)
+        other = Server(stored, "fraud-v2-7d9f-other", START + 2, instance="10.1.1.1:80")
+        more(other, 5, 10)
         watcher = Watcher(stored, request())
         for now in range(15, 800, 10):
             watcher.look(START + now)
