@@ -53,8 +53,7 @@ def excused(c: Compiled, v: Views, look: Look) -> NDArray[np.bool_]:
     back = np.arange(1.0, EXCUSE_LOOKS)
     at = (count[:, None] - back).astype(np.intp) % RING
     inside = back <= count[:, None]
-    past_x = (v["ring_xb"][src[:, None], at] * inside).sum(axis=1)
-    past_n = (v["ring_nb"][src[:, None], at] * inside).sum(axis=1)
+    past_x, past_n = (v["ring"][2:4, src[:, None], at] * inside).sum(axis=2)
     return np.asarray((x > limit * n) | (x + past_x > limit * (n + past_n)))
 
 

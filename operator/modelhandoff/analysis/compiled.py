@@ -436,8 +436,7 @@ class Compiled:
         metrics, steps = len(self.plan.metrics), len(self.plan.steps) + 1
         out.add("clock", (5,))  # looks, log of the largest combined e, clock, step, present since
         out.add("present", (RING, metrics + 1))
-        for column in ("xc", "nc", "xb", "nb", "look"):
-            out.add(f"ring_{column}", (s, RING))
+        out.add("ring", (5, s, RING), parts=5)  # x_c, n_c, x_b, n_b, look
         out.add("count", (s,))
         out.add("u2", (s, len(LENGTHS)))
         out.add("vu", (s, len(LENGTHS)))

@@ -26,12 +26,15 @@ class Layout:
     def __init__(self) -> None:
         self._blocks: list[tuple[str, tuple[int, ...], int, int]] = []
         self._fill: list[float] = []
+        self._pieces: list[tuple[int, int]] = []
         self.size = 0
 
-    def add(self, name: str, shape: tuple[int, ...], fill: float = 0.0) -> None:
-        """Reserve a block."""
+    def add(self, name: str, shape: tuple[int, ...], fill: float = 0.0, *, parts: int = 1) -> None:
+        """Reserve a block; ``parts`` equal pieces of it are packed with a number type each."""
         length = int(np.prod(shape, dtype=np.int64))
         self._blocks.append((name, shape, self.size, self.size + length))
+        piece = length // parts
+        self._pieces += [(self.size + i * piece, self.size + (i + 1) * piece) for i in range(parts)]
         self._fill.append(fill)
         self.size += length
 
@@ -51,9 +54,7 @@ class Layout:
 
     def pack(self, vector: Array) -> str:
         """The vector as text: per block the narrowest exact number type, deflated, base64."""
-        parts: list[bytes] = []
-        for _, _, a, b in self._blocks:
-            parts.append(_narrow(vector[a:b]))
+        parts = [_narrow(vector[a:b]) for a, b in self._pieces]
         return base64.b64encode(zlib.compress(b"".join(parts), 9)).decode()
 
     def unpack(self, text: Any, path: str) -> Array:
@@ -64,7 +65,7 @@ class Layout:
         try:
             raw = zlib.decompress(base64.b64decode(text, validate=True))
             at = 0
-            for _, _, a, b in self._blocks:
+            for a, b in self._pieces:
                 at = _widen(raw, at, out[a:b])
             complete = at == len(raw)
         except (binascii.Error, zlib.error, ValueError, IndexError):

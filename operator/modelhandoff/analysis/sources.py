@@ -126,10 +126,10 @@ def remember(c: Compiled, v: Views, look: Look, clock: float, step: int) -> None
         return
     count = v["count"]
     at = (count[rows] % RING).astype(np.intp)
-    for column, values in (("xc", look.xc), ("nc", look.nc), ("xb", look.xb), ("nb", look.nb)):
-        v[f"ring_{column}"][rows, at] = values[rows]
-    v["ring_look"][rows, at] = clock
     counts = np.stack((look.xc, look.nc, look.xb, look.nb), axis=1)
+    ring = v["ring"]
+    ring[:4, rows, at] = counts[rows].T
+    ring[4, rows, at] = clock
     if len(rows) != len(count):
         counts = np.where(kept[:, None], counts, 0.0)
     v["total"] += counts
@@ -145,7 +145,7 @@ def remember(c: Compiled, v: Views, look: Look, clock: float, step: int) -> None
 
 def _pairs(v: Views, rows: NDArray[np.intp], count: Array) -> None:
     """Close the block pairs that end with the newest interval of each source."""
-    rings = (v["ring_xc"], v["ring_nc"], v["ring_xb"], v["ring_nb"])
+    ring = v["ring"]
     newest = int(count.max())
     aligned = bool((count == newest).all())
     for at, length in enumerate(LENGTHS):
@@ -160,7 +160,8 @@ def _pairs(v: Views, rows: NDArray[np.intp], count: Array) -> None:
             closing, ends = rows[due], count[due]
         back = (ends[:, None].astype(np.intp) - 2 * length + np.arange(2 * length)) % RING
         shape = (len(closing), 2, length)
-        u2, vu = two_arm_pair(*(ring[closing[:, None], back].reshape(shape) for ring in rings))
+        xc, nc, xb, nb = ring[:4, closing[:, None], back].reshape(4, *shape)
+        u2, vu = two_arm_pair(xc, nc, xb, nb)
         v["u2"][closing, at] += u2
         v["vu"][closing, at] += vu
 
@@ -172,11 +173,11 @@ def recent(v: Views, clock: float, looks: float) -> tuple[Array, Array, Array]:
         (sums, plain, share): sums (S, 3) = A, B, N of the Mantel-Haenszel contrast; plain (S, 4) =
         events and trials of candidate and baseline; share (S,) of the looks that have data.
     """
-    inside = v["ring_look"] > max(clock - looks, 0.0)  # an unused slot has look 0
-    xc, nc = v["ring_xc"] * inside, v["ring_nc"] * inside
-    xb, nb = v["ring_xb"], v["ring_nb"]
+    ring = v["ring"]
+    inside = ring[4] > max(clock - looks, 0.0)  # an unused slot has look 0
+    xc, nc, xb, nb = ring[:4] * inside
     total = np.where(nc + nb > 0.0, nc + nb, 1.0)
-    parts = (xc * nb / total, xb * nc / total, nc * nb / total, xc, nc, xb * inside, nb * inside)
+    parts = (xc * nb / total, xb * nc / total, nc * nb / total, xc, nc, xb, nb)
     found = np.add.reduce(np.stack(parts, axis=1), axis=2)
     sums, plain = found[:, :3], found[:, 3:]
     return sums, plain, inside.sum(1) / looks
