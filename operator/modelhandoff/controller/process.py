@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,16 +20,12 @@ from aiohttp import web
 from kopf._core.engines.peering import Identity
 from kubernetes.aio.client.configuration import Configuration
 
-from modelhandoff.api import names
-from modelhandoff.api.vocabulary import Phase
 from modelhandoff.cluster import observe
 from modelhandoff.cluster.apply import apply
 from modelhandoff.cluster.client import Client
 from modelhandoff.cluster.events import Poster
 from modelhandoff.cluster.kinds import (
-    ATTEMPT,
     HANDOFF,
-    HTTPROUTE,
     OPTIONAL,
     POLICY,
     WATCHED,
@@ -41,12 +37,14 @@ from modelhandoff.cluster.store import HandoffKey, Store
 from modelhandoff.cluster.writing import Writer
 from modelhandoff.controller import health as healths
 from modelhandoff.controller.clock import Clock, SystemClock, boottime
+from modelhandoff.controller.epoch import fence_off
 from modelhandoff.controller.handlers import registry
 from modelhandoff.controller.lease import Fence, Leadership, LeaseTimes
 from modelhandoff.controller.looks import Looks
 from modelhandoff.controller.reconcile import Decide, Reconciler
 from modelhandoff.controller.settings import Settings
 from modelhandoff.controller.sources import sources
+from modelhandoff.controller.tasks import error_of, failure, together
 from modelhandoff.controller.telemetry import Telemetry
 from modelhandoff.controller.watching import (
     EveryTask,
@@ -57,7 +55,6 @@ from modelhandoff.controller.watching import (
     wait_until_served,
 )
 from modelhandoff.controller.workqueue import WorkQueue
-from modelhandoff.errors import FencedError, GoneError, HandoffError, UnavailableError
 from modelhandoff.metrics.collector import Collector
 from modelhandoff.metrics.prometheus import Source
 from modelhandoff.rollout.actions import Action, Collected, Decision
@@ -187,7 +184,7 @@ class Process:
             runner, self.port = await healths.serve(
                 app, self._settings.listen_host, self._settings.listen_port
             )
-            async with _together() as start:
+            async with together() as start:
                 start(self._measure_lag(), "loop lag")
                 lead = start(self._lead(), "operator")
                 stopped = start(stop.wait(), "stop")
@@ -198,8 +195,8 @@ class Process:
                     log.info("stopping")
                     await self._drain()
                     return 0
-                why = self._ended.result() if self._ended.done() else _failure(lead)
-                log.error("ending: %s", why, exc_info=_error(lead))
+                why = self._ended.result() if self._ended.done() else failure(lead)
+                log.error("ending: %s", why, exc_info=error_of(lead))
                 return 1
         finally:
             await self._close(runner)
@@ -217,7 +214,7 @@ class Process:
         epoch = await self.leadership.acquire()
         self.telemetry.leader.set(1)
         self.telemetry.epoch.set(epoch)
-        async with _together() as start:
+        async with together() as start:
             tasks = {
                 start(self._hold(), "lease"),
                 start(self._watch(), "watches"),
@@ -259,46 +256,12 @@ class Process:
     async def _work(self, epoch: int) -> None:
         self.health.ready("the first listings are not complete")
         await self._listings.synced.wait()
-        await self._fence_off(epoch)
+        await fence_off(self.store, self.client, self._clock, epoch)
         self.health.ready()
         for key in self.store.handoffs():
             self.queue.add(key)
         log.info("watching %d handoffs", self.store.count(HANDOFF))
         await self.queue.run(self._settings.workers, self._reconciler.work)
-
-    async def _fence_off(self, epoch: int) -> None:
-        """Move the epoch on what an earlier leader may still be writing to."""
-        wanted = []
-        for attempt in self.store.all(ATTEMPT):
-            phase = (attempt.get("status") or {}).get("phase") or Phase.PENDING
-            if Phase(phase).terminal:
-                continue
-            meta = attempt["metadata"]
-            wanted.append((ATTEMPT, meta["namespace"], meta["name"]))
-            handoff = (meta.get("labels") or {}).get(names.LABEL_HANDOFF, "")
-            if handoff and self.store.get(HTTPROUTE, meta["namespace"], names.route_name(handoff)):
-                wanted.append((HTTPROUTE, meta["namespace"], names.route_name(handoff)))
-        await asyncio.gather(*(self._stamp(*one, epoch) for one in dict.fromkeys(wanted)))
-
-    async def _stamp(self, kind: Kind, namespace: str, name: str, epoch: int) -> None:
-        body = {"metadata": {"annotations": {names.ANNOTATION_EPOCH: str(epoch)}}}
-        never = asyncio.Event()
-        while True:
-            try:
-                self.store.upsert(kind, await self.client.patch(kind, namespace, name, body))
-            except GoneError:
-                return
-            except UnavailableError as error:
-                log.warning("the epoch of %s %s/%s waits: %s", kind.name, namespace, name, error)
-                await self._clock.wait(never, self._clock.monotonic() + 1.0)
-            except FencedError:
-                raise
-            except HandoffError as error:
-                # Conflicts with the old leader are then found by resourceVersion alone.
-                log.warning("no epoch on %s %s/%s: %s", kind.name, namespace, name, error)
-                return
-            else:
-                return
 
     # What happens meanwhile
 
@@ -413,33 +376,3 @@ class Process:
 
 def _decide(snapshot: Snapshot, collected: Collected | None) -> Decision:
     return decide(snapshot, collected)
-
-
-Start = Callable[[Coroutine[Any, Any, Any], str], "asyncio.Task[Any]"]
-
-
-@contextlib.asynccontextmanager
-async def _together() -> Any:
-    """Tasks that do not outlive the block, whatever ends it."""
-    tasks: list[asyncio.Task[Any]] = []
-
-    def start(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work, name=name)
-        tasks.append(task)
-        return task
-
-    try:
-        yield start
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _error(task: asyncio.Task[Any]) -> BaseException | None:
-    return task.exception() if task.done() and not task.cancelled() else None
-
-
-def _failure(task: asyncio.Task[Any]) -> str:
-    error = _error(task)
-    return f"{type(error).__name__}: {error}" if error is not None else f"{task.get_name()} ended"
