@@ -272,7 +272,7 @@ def _pod_status(now: str, pod: Object, fate: Fate) -> Object:
     return status
 
 
-def _condition(
+def _condition(  # noqa: PLR0917
     before: Object, now: str, kind: str, value: str, reason: str = "", message: str = ""
 ) -> Object:
     old = {c["type"]: c for c in before.get("conditions") or ()}.get(kind)

@@ -165,7 +165,7 @@ class Objects:
         obj = {"apiVersion": kind.api_version, "kind": kind.kind, **obj}
         return self._commit(kind, "ADDED", None, obj, "create", "", actor)
 
-    def replace(
+    def replace(  # noqa: PLR0917
         self,
         kind: Kind,
         namespace: str,
@@ -177,7 +177,7 @@ class Objects:
         current = self.get(kind, namespace, name)
         return self._update(kind, current, _copy(obj), "update", subresource, actor)
 
-    def patch(
+    def patch(  # noqa: PLR0917
         self,
         kind: Kind,
         namespace: str,
@@ -238,7 +238,7 @@ class Objects:
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _update(
+    def _update(  # noqa: PLR0917
         self, kind: Kind, current: Object, changed: Object, verb: str, subresource: str, actor: str
     ) -> Object:
         meta, wanted = current["metadata"], changed.setdefault("metadata", {})
@@ -322,7 +322,7 @@ class Objects:
         found["metadata"]["finalizers"] = left
         self.replace(kind, namespace, name, found, actor="gc")
 
-    def _commit(
+    def _commit(  # noqa: PLR0917
         self,
         kind: Kind,
         change: str,

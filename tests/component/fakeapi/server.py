@@ -124,7 +124,7 @@ class Server:
             case Effect.CUT:
                 pass
 
-    def _serve(
+    def _serve(  # noqa: PLR0917
         self,
         verb: str,
         kind: Kind,
