@@ -24,7 +24,12 @@ from modelhandoff.metrics.cursor import Cursor, CursorError
 from modelhandoff.metrics.trouble import Trouble
 from modelhandoff.rollout.actions import Collected
 from modelhandoff.rollout.context import Context
-from modelhandoff.rollout.judging import judge_again, judge_intervals, measurement
+from modelhandoff.rollout.judging import (
+    bin_edges,
+    judge_again,
+    judge_intervals,
+    measurement,
+)
 from modelhandoff.rollout.measure import Measurement
 from modelhandoff.rollout.snapshot import Snapshot
 
@@ -79,6 +84,7 @@ class Pass:
                     answer.intervals,
                     answer.cursor.to_json(),
                     snapshot.now,
+                    edges=answer.edges,
                     next_due=self._next(wanted, now),
                     warnings=answer.warnings,
                 )
@@ -128,6 +134,7 @@ def _request(ctx: Context, wanted: Measurement, lag: float) -> CollectRequest:
         schedule=tuple(Segment(s.start, s.step, s.weight) for s in wanted.stages),
         exclusions=tuple(Exclusion(e.start, e.end, e.why) for e in wanted.exclusions),
         begin=wanted.begin,
+        bins=bin_edges(ctx.state),
     )
 
 

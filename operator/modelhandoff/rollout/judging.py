@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import TypedDict
 
 from modelhandoff.analysis import (
     Bins,
@@ -42,8 +43,16 @@ from modelhandoff.rollout.measure import Measurement
 PATIENCE = 5
 """Looks that may pass before a drift metric without counts is judged as missing."""
 
-Groups = Mapping[str, Sequence[int]]
-"""Per drift metric: raw bin -> judged bin, fixed at the attempt's first interval."""
+
+class Binned(TypedDict):
+    """One distribution as it is judged: inner edges, and raw bin -> judged bin."""
+
+    edges: list[float]
+    groups: list[int]
+
+
+Binning = Mapping[str, Binned]
+"""By measurement key: ``<metric>``, or ``<metric>/<output>`` where a server has several."""
 
 
 def measurement(ctx: Context) -> Measurement | None:
@@ -72,6 +81,7 @@ def judge_intervals(
     cursor: str,
     now: datetime,
     *,
+    edges: Mapping[str, tuple[float, ...]] | None = None,
     next_due: float | None = None,
     warnings: tuple[str, ...] = (),
 ) -> Collected:
@@ -85,7 +95,7 @@ def judge_intervals(
         [state.last_data, *(i.end for i in intervals if i.requests[0] > 0)], default=0.0
     )
     requests = state.step_requests + sum(i.requests[0] for i in counted if i.step == state.step)
-    bins = _bins(spec, state, intervals)
+    bins = _bins(spec, state, intervals, edges or {})
     evidence = state.evidence
     looks, step_looks = state.looks, state.step_looks
     verdict = None
@@ -150,7 +160,7 @@ def progress_of(spec: ModelHandoffSpec, state: AttemptState, now: datetime) -> P
     )
 
 
-def plan_of(spec: ModelHandoffSpec, bins: Groups) -> Plan:
+def plan_of(spec: ModelHandoffSpec, bins: Binning) -> Plan:
     """The engine's plan for a spec; ``bins`` has an entry for every drift metric."""
     rollout = spec.rollout
     interval = spec.monitoring.interval.total_seconds()
@@ -168,7 +178,7 @@ def plan_of(spec: ModelHandoffSpec, bins: Groups) -> Plan:
     )
 
 
-def _metric(metric: Metric, spec: ModelHandoffSpec, bins: Groups) -> MetricPlan:
+def _metric(metric: Metric, spec: ModelHandoffSpec, bins: Binning) -> MetricPlan:
     role, decision = Role(str(metric.role)), spec.rollout.decision
     if metric.type in (
         MetricType.ERROR_RATE,
@@ -194,10 +204,13 @@ def _metric(metric: Metric, spec: ModelHandoffSpec, bins: Groups) -> MetricPlan:
             max_relative_increase=metric.max_relative_increase,
         )
     if metric.type is MetricType.DRIFT and metric.max_kl:
-        groups = tuple(bins[metric.name])
         return DriftPlan(
             name=metric.name,
-            features=(Feature(key=metric.name, bins=len(groups), groups=groups),),
+            features=tuple(
+                Feature(key=key, bins=len(found["groups"]), groups=tuple(found["groups"]))
+                for key, found in sorted(bins.items())
+                if _belongs(key, metric.name)
+            ),
             max_kl=metric.max_kl,
             role=role,
             critical=metric.critical,
@@ -230,10 +243,23 @@ def _sustained(metric: Metric, spec: ModelHandoffSpec) -> Sustained | None:
     )
 
 
+def bin_edges(state: AttemptState) -> dict[str, tuple[float, ...]]:
+    """The edges that the attempt's distributions are judged on, for the metrics room."""
+    known: dict[str, Binned] = json.loads(state.bins) if state.bins else {}
+    return {key: tuple(found["edges"]) for key, found in known.items() if found["edges"]}
+
+
+def _belongs(key: str, metric: str) -> bool:
+    return key == metric or key.startswith(f"{metric}/")
+
+
 def _bins(
-    spec: ModelHandoffSpec, state: AttemptState, intervals: Sequence[Interval]
-) -> dict[str, list[int]] | None:
-    """The judged bins of every drift metric, or ``None`` while they cannot be fixed yet.
+    spec: ModelHandoffSpec,
+    state: AttemptState,
+    intervals: Sequence[Interval],
+    edges: Mapping[str, tuple[float, ...]],
+) -> dict[str, Binned] | None:
+    """How every distribution is judged, or ``None`` while that cannot be fixed yet.
 
     Merged from the baseline's counts alone, so that the choice never looks at the candidate. A
     metric that shows no counts in the first looks is judged as missing: the others must not wait.
@@ -242,22 +268,29 @@ def _bins(
     if not drifts:
         return {}
     if state.bins:
-        known: dict[str, list[int]] = json.loads(state.bins)
+        known: dict[str, Binned] = json.loads(state.bins)
         return known
     totals: dict[str, list[float]] = {}
     for interval in intervals:
-        for name in drifts:
-            found = interval.metrics.get(name)
+        for key, found in interval.metrics.items():
             if isinstance(found, Bins) and found.baseline is not None:
-                before = totals.get(name) or [0.0] * len(found.baseline)
-                totals[name] = [a + b for a, b in zip(before, found.baseline, strict=False)]
-    missing = [name for name in drifts if not sum(totals.get(name, ()))]
+                before = totals.get(key) or [0.0] * len(found.baseline)
+                totals[key] = [a + b for a, b in zip(before, found.baseline, strict=False)]
+    seen = {key: counts for key, counts in totals.items() if sum(counts) > 0}
+    missing = [name for name in drifts if not any(_belongs(key, name) for key in seen)]
     last = intervals[-1].end if intervals else 0.0
     waited = (last - state.stages[0].start) / spec.monitoring.interval.total_seconds()
     if not intervals or (missing and waited < PATIENCE):
         return None
     expected = _expected(spec, intervals)
-    return {name: [0, 1] if name in missing else _merged(totals[name], expected) for name in drifts}
+    fixed: dict[str, Binned] = {
+        key: {"edges": list(edges.get(key, ())), "groups": _merged(counts, expected)}
+        for key, counts in seen.items()
+        if any(_belongs(key, name) for name in drifts)
+    }
+    for name in missing:
+        fixed[name] = {"edges": [], "groups": [0, 1]}
+    return fixed
 
 
 def _expected(spec: ModelHandoffSpec, intervals: Sequence[Interval]) -> float:
