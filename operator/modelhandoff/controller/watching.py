@@ -36,7 +36,7 @@ OnSign = Callable[[Kind], None]
 
 SERVER_TIMEOUT = 300
 CLIENT_TIMEOUT = 330
-UNSERVED_RETRY = 5.0
+UNSERVED_RETRY = 2.0
 
 
 class Endless:
