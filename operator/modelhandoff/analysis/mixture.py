@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
+from scipy.special import erfcx, log_ndtr
 
 __all__ = ["log_one_sided", "prior_precision"]
 
@@ -30,4 +30,7 @@ def log_one_sided(estimate: Array | np.float64, variance: Array | np.float64, rh
     v = 1.0 / variance
     total = v + rho
     z = estimate * v / np.sqrt(total)
-    return np.asarray(0.5 * np.log(4.0 * rho / total) + 0.5 * z * z + log_ndtr(z))
+    # For z < 0 the two terms cancel; exp(z^2/2) Phi(z) = erfcx(-z/sqrt 2)/2 keeps all digits.
+    below = np.log(0.5 * erfcx(np.maximum(-z, 0.0) / math.sqrt(2.0)))
+    above = 0.5 * z * z + log_ndtr(np.maximum(z, 0.0))
+    return np.asarray(0.5 * np.log(4.0 * rho / total) + np.where(z < 0.0, below, above))

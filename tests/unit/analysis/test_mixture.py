@@ -33,7 +33,8 @@ def oracle(estimate, variance, rho):
 
 @pytest.mark.parametrize(
     ("estimate", "variance", "rho"),
-    [(0.0, 1.0, 1.0), (3.0, 1.0, 0.3), (-2.0, 0.5, 2.0), (0.05, 1e-4, 900.0), (-0.02, 1e-4, 40.0),
+    [(0.0, 1.0, 1.0), (3.0, 1.0, 0.3), (-2.0, 0.5, 2.0), (-40.0, 1e-2, 3.0),
+     (0.05, 1e-4, 900.0), (-0.02, 1e-4, 40.0),
      (30.0, 1.0, 0.1)],
 )  # fmt: skip
 def test_closed_form_equals_the_integral(estimate, variance, rho):
