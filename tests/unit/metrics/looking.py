@@ -17,7 +17,7 @@ from modelhandoff.metrics.collector import (
     Segment,
 )
 from modelhandoff.metrics.look import Look
-from modelhandoff.metrics.samples import Labels
+from modelhandoff.metrics.samples import STARTED, UP, Labels
 
 from .history import START, Stored
 
@@ -72,7 +72,9 @@ class Watcher:
         look = Look(self.request, cursor, now)
         if look.too_early is not None:
             return None
-        series = self.stored.window(look.window.end, look.window.length, now)
+        asked = {*look.reads.names, UP, STARTED}
+        found = self.stored.window(look.window.end, look.window.length, now)
+        series = [one for one in found if one.name in asked]
         closed = look.close(series, Labels())
         self.cursor = closed.cursor.to_json()
         self.intervals += closed.intervals

@@ -17,7 +17,7 @@ from modelhandoff.metrics.prometheus import Source
 from modelhandoff.metrics.trouble import Trouble
 
 from .history import START, Server
-from .looking import ERRORS, LATENCY, request
+from .looking import ERRORS, LATENCY, metric, request
 from .loopback import JSON, LoopbackPrometheus, Reply
 
 DRIFT = {"name": "scores", "type": "Drift", "of": "Output", "maxKL": 0.2}
@@ -293,19 +293,21 @@ async def test_who_asks_again_gets_the_same_answer_without_a_query(
     assert metrics.asked == 2
 
 
-async def test_a_newcomer_does_not_make_the_others_be_asked_for_again(
+async def test_who_has_been_served_is_not_asked_for_again(
     api: LoopbackPrometheus, collector: Open
 ) -> None:
     old, new = Tenant(api, 1), Tenant(api, 2)
     for tenant in (old, new):
         tenant.live(30)
     metrics = collector()
-    await look_all([old], metrics, 15)
-    await look_all([new], metrics, 15)
+    await look_all([old, new], metrics, 15)
     await old.look(metrics, 25)
-    new.request = replace(new.request, key="shop/other")
-    await new.look(metrics, 25)
     assert names(api.asked[-1]["query"]) == 2, "the first to ask asks for both"
+    more = {"name": "abstain", "type": "AbstainRate", "max": 0.5}
+    wanted = (*new.request.metrics, metric(**more))
+    new.request = replace(new.request, key="shop/other", metrics=wanted)
+    assert isinstance(await new.look(metrics, 25), Closed)
+    assert names(api.asked[-1]["query"]) == 1, "and nobody asks for the first again"
     assert metrics.asked == 3
 
 

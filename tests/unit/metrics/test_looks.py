@@ -7,7 +7,7 @@ import math
 import pytest
 
 from modelhandoff.analysis.intervals import Bins, Count, Histogram, Moments, Rate
-from modelhandoff.metrics.collector import Exclusion, Segment
+from modelhandoff.metrics.collector import Cursor, Exclusion, Segment
 from modelhandoff.metrics.trouble import MetricsError, Trouble
 
 from .history import START, Server, Stored
@@ -289,6 +289,7 @@ class TestDuplicates:
         one = Server(stored, NEW, START - 100)
         two = Server(stored, NEW, START - 100, job="again", counts=one.counts)
         one.requests(0)
+        readers: list[str] = []
         watcher = Watcher(stored, request())
         for tick in range(-5, 41):
             one.requests(1 if 3 <= tick <= 35 else 0)
@@ -297,8 +298,11 @@ class TestDuplicates:
             two.scrape(START + tick + 0.3)
             if tick % 10 == 6 and tick > 10:
                 watcher.look(START + tick)
+                readers.append(_reader(watcher))
         watcher.look(START + 45)
         assert watcher.counted == 33
+        assert readers == ["pods"] * 3, "as long as its scrapes are there"
+        assert _reader(watcher) == "again"
 
     def test_replicas_of_prometheus_count_once(self) -> None:
         stored = Stored()
@@ -518,6 +522,38 @@ class TestMeasurements:
         watcher.look(START + 15)
         assert watcher.intervals[0].metrics["latency"] == Histogram((0.01, math.inf), (6, 6))
 
+    def test_a_metric_asked_for_the_first_time_does_not_bring_its_history(self) -> None:
+        stored = Stored()
+        name = "modelhandoff_server_request_duration_seconds"
+        server = Server(stored, NEW, START - 100)
+        for tick in (-4, 5, 15, 25):
+            server.requests(1)
+            server.observe(0.5, (0.01,), name, times=100)
+            server.scrape(START + tick)
+        before = Watcher(stored, request())
+        before.look(START + 15)
+        after = Watcher(stored, request((ERRORS, LATENCY)), before.cursor)
+        after.look(START + 35)
+        seen = [one.metrics["latency"] for one in after.intervals]
+        assert seen == [
+            Histogram((0.01, math.inf), (0, 0)), Histogram((0.01, math.inf), (0, 100)),
+        ]  # fmt: skip
+
+    def test_a_process_with_fewer_buckets_is_compared_at_those_it_has(self) -> None:
+        stored = Stored()
+        name = "modelhandoff_server_request_duration_seconds"
+        server = Server(stored, NEW, START - 100)
+        server.observe(0.02, (0.01, 0.03), name)
+        server.scrape(START - 1)
+        server.observe(0.02, (0.01, 0.03), name)
+        server.scrape(START + 3)
+        server.restart(START + 5)
+        server.observe(0.001, (0.01,), name, times=5)
+        server.scrape(START + 8)
+        watcher = Watcher(stored, request((LATENCY,)))
+        watcher.look(START + 15)
+        assert watcher.intervals[0].metrics["latency"] == Histogram((0.01, math.inf), (5, 6))
+
     def test_a_sum_that_falls_is_a_negative_value_and_no_reset(self) -> None:
         stored = Stored()
         server = Server(stored, NEW, START - 100)
@@ -565,6 +601,13 @@ class TestMeasurements:
         }  # fmt: skip
         with pytest.raises(MetricsError, match="no pod of the candidate publishes failed_total"):
             Watcher(_named(stored), request((rate,))).look(START + 15)
+
+
+def _reader(watcher: Watcher) -> str:
+    """The job whose scrapes are read."""
+    assert watcher.cursor is not None
+    (target,) = Cursor.from_json(watcher.cursor).targets
+    return target.endpoint.split("|")[0]
 
 
 def _named(stored: Stored) -> Stored:
