@@ -26,6 +26,7 @@ check: setup ## Format, lint, types, import contracts, unit and quick component 
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/modelhandoff crds --check
+	.venv/bin/modelhandoff crds --check --output charts/modelhandoff/crds
 	$(PY) -m pytest tests -q -m "not control_plane and not full_stack" -n 2
 
 component: setup ## The tests that need a real API server or a real Prometheus
