@@ -46,6 +46,7 @@ calibrate: setup ## Simulate the judgement engine and write docs/calibration.md
 
 crds: setup ## Write crds/ from the models
 	.venv/bin/modelhandoff crds
+	.venv/bin/modelhandoff crds --output charts/modelhandoff/crds
 
 clean: ## Remove clusters, the virtual environment and caches of this checkout
 	[ ! -x $(PY) ] || $(PY) -m e2e.cluster down --all

@@ -6,22 +6,34 @@ platform team would do by hand with Helm and kubectl; nothing reaches into the o
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import kubernetes
 import yaml
 
-from e2e.cluster import Cluster, images
-from e2e.cluster.addons import GATEWAY, PROMETHEUS, gateway_address, install, prometheus_url
+from e2e.cluster import Cluster, connect, images
+from e2e.cluster.addons import (
+    GATEWAY,
+    PARTS,
+    PROMETHEUS,
+    gateway_address,
+    install,
+    prometheus_url,
+)
 from e2e.cluster.build import binaries
+from e2e.cluster.coldstart import make_ready
 from e2e.cluster.errors import ClusterError
+from e2e.cluster.external import ExternalCluster
 from e2e.cluster.progress import SILENT, Progress
 from e2e.traffic import Plan, Traffic, read_bodies
 
@@ -45,7 +57,7 @@ class Stack:
         prometheus: address of Prometheus, from here.
     """
 
-    def __init__(self, cluster: Cluster, models: Path) -> None:
+    def __init__(self, cluster: Cluster | ExternalCluster, models: Path) -> None:
         self.cluster = cluster
         self.models = models
         self.gateway = gateway_address(cluster)
@@ -66,14 +78,34 @@ class Stack:
         progress: Progress = SILENT,
         values: Mapping[str, Any] | None = None,
     ) -> Stack:
-        """Build what is missing, start the cluster, install everything, wait until it works."""
-        archives = images.build_all(progress)
-        cluster = Cluster.start(
-            name, images=archives, attached=attached, audit="all", progress=progress
-        )
+        """Build what is missing, start the cluster, install everything, wait until it works.
+
+        With ``KUBECONFIG`` set that cluster is used instead, if it looks like a test cluster.
+        """
+        archives = make_ready(progress)
+        cluster: Cluster | ExternalCluster
+        if os.environ.get("KUBECONFIG"):
+            found = connect()
+            if not isinstance(found, ExternalCluster):
+                raise ClusterError("KUBECONFIG: names no cluster with nodes")
+            cluster = found
+            with progress.phase("Load the images into the cluster"):
+                cluster.import_images(archives)
+        else:
+            cluster = Cluster.start(
+                name, images=archives, attached=attached, audit="all", progress=progress
+            )
         try:
-            install(cluster, progress=progress, gpus={"Tesla-T4": gpus}, scrape_interval=scrape)
-            models = train(progress)
+            with ThreadPoolExecutor(1) as pool:
+                trained = pool.submit(train, progress)
+                install(
+                    cluster,
+                    progress=progress,
+                    parts=PARTS if isinstance(cluster, Cluster) else ("prometheus", "gateway"),
+                    gpus={"Tesla-T4": gpus},
+                    scrape_interval=scrape,
+                )
+                models = trained.result()
             stack = cls(cluster, models)
             with progress.phase("Serve the models over HTTP"):
                 stack.serve_artifacts()
@@ -152,7 +184,7 @@ class Stack:
         """The example's handoff for one trained version (``v1`` ...), with changed fields."""
         sys.path.insert(0, str(ROOT / "examples" / "fraud"))
         try:
-            from render import render  # noqa: PLC0415 - the example is no package
+            from render import render
         finally:
             sys.path.pop(0)
         text = render(
@@ -233,7 +265,9 @@ class Stack:
 
 
 QUICK: Raw = {
-    # Looks of two seconds: the same rules as in production, at the pace of a demo.
+    # Looks of two seconds: the same rules as in production, at the pace of a demo. Little CPU is
+    # asked for, because everything shares one small node.
+    "candidate": {"serving": {"resources": {"cpu": "100m", "memory": "256Mi"}}},
     "rollout": {
         "route": {"gateway": {"name": GATEWAY[1], "namespace": GATEWAY[0]}},
         "warmup": {"requests": 20, "maxDuration": "60s", "discard": "2s"},
@@ -273,8 +307,10 @@ def train(progress: Progress = SILENT) -> Path:
 def artifact_server(models: Path, image: str) -> list[Raw]:
     """Python's own web server over the trained models, in a namespace of its own."""
     labels = {"app": "web"}
+    versions = sorted(path.name for path in models.iterdir() if path.is_dir())
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ARTIFACTS}},
+        *(_files(models / version) for version in versions),
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -293,12 +329,14 @@ def artifact_server(models: Path, image: str) -> list[Raw]:
                                 "workingDir": "/models",
                                 "ports": [{"containerPort": 8080}],
                                 "readinessProbe": {"httpGet": {"path": "/", "port": 8080}},
+                                "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}},
                                 "volumeMounts": [
-                                    {"name": "models", "mountPath": "/models", "readOnly": True}
+                                    {"name": v, "mountPath": f"/models/{v}", "readOnly": True}
+                                    for v in versions
                                 ],
                             }
                         ],
-                        "volumes": [{"name": "models", "hostPath": {"path": str(models)}}],
+                        "volumes": [{"name": v, "configMap": {"name": v}} for v in versions],
                     },
                 },
             },
@@ -310,6 +348,19 @@ def artifact_server(models: Path, image: str) -> list[Raw]:
             "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]},
         },
     ]
+
+
+def _files(folder: Path) -> Raw:
+    """A version's files as a ConfigMap; they are small."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": folder.name, "namespace": ARTIFACTS},
+        "binaryData": {
+            file.name: base64.b64encode(file.read_bytes()).decode()
+            for file in sorted(folder.iterdir())
+        },
+    }
 
 
 def reference(image: str) -> Raw:

@@ -24,6 +24,7 @@ from e2e.cluster.addons.manifests import render
 from e2e.cluster.addons.prometheus import OPT_IN, configuration
 from e2e.cluster.cluster import GPU, GPU_PRODUCT, Cluster
 from e2e.cluster.errors import ClusterError
+from e2e.cluster.external import ExternalCluster
 from e2e.cluster.images.keys import key
 from e2e.cluster.progress import SILENT, Progress
 
@@ -46,7 +47,7 @@ PROMETHEUS = "http://prometheus.monitoring.svc.cluster.local:9090"
 
 
 def install(
-    cluster: Cluster,
+    cluster: Cluster | ExternalCluster,
     *,
     progress: Progress = SILENT,
     parts: Collection[Part] = PARTS,
@@ -69,8 +70,9 @@ def install(
     Raises:
         ClusterError: a part did not become ready; the message says which and what it says.
     """
-    with progress.phase("Import new images"):
-        images.load(cluster)
+    if isinstance(cluster, Cluster):
+        with progress.phase("Import new images"):
+            images.load(cluster)
     with progress.phase("Install add-ons"), ThreadPoolExecutor(4) as pool:
         pending = []
         if "dns" in parts:
@@ -85,7 +87,7 @@ def install(
             future.result()
 
 
-def gateway_address(cluster: Cluster) -> str:
+def gateway_address(cluster: Cluster | ExternalCluster) -> str:
     """IP address of the Gateway; HTTP on port 80."""
     namespace, name = GATEWAY
     found = cluster.get("gateway", name, f"--namespace={namespace}")
@@ -95,13 +97,15 @@ def gateway_address(cluster: Cluster) -> str:
     return str(addresses[0]["value"])
 
 
-def prometheus_url(cluster: Cluster) -> str:
+def prometheus_url(cluster: Cluster | ExternalCluster) -> str:
     """Address of Prometheus as the caller reaches it."""
     service = cluster.get("service", "prometheus", "--namespace=monitoring")
     return f"http://{service['spec']['clusterIP']}:9090"
 
 
-def set_gpus(cluster: Cluster, count: int, *, broken: int = 0, timeout: float = 30) -> None:
+def set_gpus(
+    cluster: Cluster | ExternalCluster, count: int, *, broken: int = 0, timeout: float = 30
+) -> None:
     """Change the device plugin's GPUs; returns when the scheduler sees it.
 
     Args:
@@ -123,7 +127,9 @@ def set_gpus(cluster: Cluster, count: int, *, broken: int = 0, timeout: float = 
     _wait_gpus(cluster, count, count - broken, timeout)
 
 
-def _wait_gpus(cluster: Cluster, capacity: int, allocatable: int, timeout: float) -> None:
+def _wait_gpus(
+    cluster: Cluster | ExternalCluster, capacity: int, allocatable: int, timeout: float
+) -> None:
     def follows() -> bool:
         status = cluster.get("node", cluster.node)["status"]
         seen = (status["capacity"].get(GPU, "0"), status["allocatable"].get(GPU, "0"))
@@ -132,14 +138,16 @@ def _wait_gpus(cluster: Cluster, capacity: int, allocatable: int, timeout: float
     cluster.wait(follows, f"{allocatable} of {capacity} GPUs in the node's status", timeout)
 
 
-def _install_dns(cluster: Cluster, progress: Progress) -> None:
+def _install_dns(cluster: Cluster | ExternalCluster, progress: Progress) -> None:
     with progress.phase("Add-on: CoreDNS"):
         image = images.image_ref("coredns")
         cluster.apply(render("coredns", image=image, dns_ip=cluster.dns_ip))
         _rollout(cluster, "kube-system", "deployment/coredns")
 
 
-def _install_prometheus(cluster: Cluster, interval: str, progress: Progress) -> None:
+def _install_prometheus(
+    cluster: Cluster | ExternalCluster, interval: str, progress: Progress
+) -> None:
     with progress.phase("Add-on: Prometheus"):
         config = yaml.safe_dump(configuration(interval), sort_keys=False)
         cluster.apply(
@@ -153,7 +161,7 @@ def _install_prometheus(cluster: Cluster, interval: str, progress: Progress) -> 
         _rollout(cluster, "monitoring", "deployment/prometheus")
 
 
-def _install_gateway(cluster: Cluster, progress: Progress) -> None:
+def _install_gateway(cluster: Cluster | ExternalCluster, progress: Progress) -> None:
     with progress.phase("Add-on: Envoy Gateway"), tempfile.TemporaryDirectory() as folder:
         chart = gateway.prepare_chart(Path(folder), images.image_ref("envoy-gateway"))
         gateway.install_controller(cluster, chart)
@@ -167,7 +175,9 @@ def _install_gateway(cluster: Cluster, progress: Progress) -> None:
         )
 
 
-def _install_gpus(cluster: Cluster, gpus: Mapping[str, int], progress: Progress) -> None:
+def _install_gpus(
+    cluster: Cluster | ExternalCluster, gpus: Mapping[str, int], progress: Progress
+) -> None:
     if len(gpus) > 1:
         raise ClusterError(f"gpus: one product on a node; got {', '.join(gpus)}")
     ((product, count),) = gpus.items()
@@ -179,7 +189,7 @@ def _install_gpus(cluster: Cluster, gpus: Mapping[str, int], progress: Progress)
         _wait_gpus(cluster, count, count, 60)
 
 
-def _refuse_patched(cluster: Cluster) -> None:
+def _refuse_patched(cluster: Cluster | ExternalCluster) -> None:
     capacity = cluster.get("node", cluster.node)["status"]["capacity"].get(GPU, "0")
     plugins = cluster.get("daemonsets", "--all-namespaces", "--selector=app=gpu-plugin")["items"]
     if capacity != "0" and not plugins:
@@ -188,7 +198,7 @@ def _refuse_patched(cluster: Cluster) -> None:
         )
 
 
-def _rollout(cluster: Cluster, namespace: str, workload: str) -> None:
+def _rollout(cluster: Cluster | ExternalCluster, namespace: str, workload: str) -> None:
     cluster.kubectl(
         *("rollout", "status", f"--namespace={namespace}", workload, "--timeout=120s"), timeout=130
     )
