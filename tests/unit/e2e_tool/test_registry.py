@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,11 @@ OWNER, SHEPHERD = (10, 1000), (20, 2000)
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MODELHANDOFF_HOME", str(tmp_path))
-    return tmp_path
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    # Sockets lie below it, and pytest's own folders have paths too long for them.
+    with tempfile.TemporaryDirectory(prefix="mh-") as folder:
+        monkeypatch.setenv("MODELHANDOFF_HOME", folder)
+        yield Path(folder)
 
 
 def record(*, attached: bool = True, ready: bool = True) -> Record:
