@@ -148,6 +148,7 @@ class Process:
         )
         self._listings = Listings(self._kinds, settings.namespaces, self._listed, self._sign)
         self._collector = make_collector(self._clock)
+        self._sources: frozenset[str] | None = None
         self._configure_sources()
         self._router = HTTPRouteRouter()
         self._cluster = ClusterSettings(
@@ -291,11 +292,14 @@ class Process:
         self.health.beat(kind.plural)
 
     def _observe(self, key: HandoffKey) -> Snapshot | None:
-        return observe.snapshot(self.store, key, self._clock.now(), self._router)
+        now = self._clock.now()
+        return observe.snapshot(self.store, key, now, self._router, self._sources)
 
     def _configure_sources(self) -> None:
         if isinstance(self._collector, Configurable):
-            self._collector.configure(sources(self.store, self._settings))
+            known = sources(self.store, self._settings)
+            self._collector.configure(known)
+            self._sources = frozenset(source.name for source in known)
 
     async def _write_status(self, handoff: HandoffView, status: Mapping[str, Any]) -> None:
         writer = Writer(self.client, self.store, handoff.namespace)
