@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from modelhandoff.api.base import SpecModel, StatusModel, Word
-from modelhandoff.api.candidate import Candidate
+from modelhandoff.api.candidate import ArtifactRole, Candidate
 from modelhandoff.api.cel import Rule
 from modelhandoff.api.contracts import Contracts
 from modelhandoff.api.meta import Condition, Message, MetricStatus, ObjectMeta, Short
@@ -16,6 +16,7 @@ from modelhandoff.api.names import API_VERSION
 from modelhandoff.api.quantities import HINT, ListOf, ObjectName, Percent, Timestamp
 from modelhandoff.api.rollout_spec import Rollout
 from modelhandoff.api.runbook import Runbook
+from modelhandoff.api.serving import Protocol
 from modelhandoff.api.vocabulary import Phase
 
 
@@ -77,6 +78,13 @@ def _watched(spec: ModelHandoffSpec) -> bool:
     return sensitive <= _drift_features(spec.monitoring)
 
 
+def _can_warm_up(spec: ModelHandoffSpec) -> bool:
+    if spec.candidate.serving.protocol is not Protocol.CUSTOM_HTTP:
+        return True
+    examples = any(a.role is ArtifactRole.TEST_DATA for a in spec.candidate.artifacts)
+    return examples or spec.rollout.warmup.requests == 0
+
+
 def _declared(spec: ModelHandoffSpec) -> bool:
     if spec.contracts.data is None:
         return True
@@ -104,6 +112,19 @@ class ModelHandoffSpec(SpecModel):
     """Who owns the model and what to do when it hurts. Recorded for people, not checked."""
 
     rules = (
+        Rule(
+            cel=(
+                "!has(self.candidate.serving.protocol)"
+                " || self.candidate.serving.protocol != 'CustomHTTP'"
+                " || (has(self.rollout.warmup) && has(self.rollout.warmup.requests)"
+                " && self.rollout.warmup.requests == 0)"
+                " || self.candidate.artifacts.exists(a, a.role == 'TestData')"
+            ),
+            holds=_can_warm_up,
+            at="candidate.artifacts",
+            wrong="nobody knows what to ask a CustomHTTP server before its first request",
+            allowed="an artifact with role: TestData, or rollout.warmup.requests: 0",
+        ),
         Rule(
             cel=(
                 "!has(self.contracts.data) || self.contracts.data.features.all(f,"
