@@ -317,7 +317,9 @@ def test_every_judged_latency_becomes_a_border_of_the_servers_histogram():
 
 
 def test_a_custom_server_is_probed_where_it_says_and_killed_only_when_its_port_is_dead():
-    server = server_of(serving(protocol="CustomHTTP", probePath="/healthz"))
+    custom = {"protocol": "CustomHTTP", "probePath": "/healthz"}
+    manifest = made(candidate={"serving": custom}, rollout={"warmup": {"requests": 0}})
+    server = server_of(manifest)
     assert server["readinessProbe"]["httpGet"]["path"] == "/healthz"
     assert server["startupProbe"]["httpGet"]["path"] == "/healthz"
     assert server["livenessProbe"]["tcpSocket"] == {"port": "http"}
