@@ -1,193 +1,142 @@
-"""One stack for the whole run; a namespace, a host name and a client per test."""
+"""One stack for the whole run; a namespace, a host name and a client per test.
+
+Tests run side by side (``-n 3``) on the one stack. Those that disturb what all share (operator,
+Prometheus) are marked ``alone`` and wait until no other test runs.
+
+``MODELHANDOFF_STACK=NAME`` uses an instance that runs already and leaves it running.
+"""
 
 from __future__ import annotations
 
-import itertools
-import json
-import subprocess
-import threading
-import time
+import fcntl
+import os
+import re
+import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
+from e2e.cases import Case, RouteWatch
+from e2e.cluster import Cluster, connect
+from e2e.cluster.addons import set_gpus
+from e2e.cluster.cluster import GPU
 from e2e.cluster.progress import Progress
-from e2e.stack import Stack
-from e2e.traffic import Traffic
+from e2e.stack import ROOT, Stack
 
-Raw = dict[str, Any]
-_numbers = itertools.count(1)
-
-
-@dataclass
-class RouteWatch:
-    """Every set of weights that the route ever had, from the API server's own watch."""
-
-    stack: Stack
-    namespace: str
-    seen: list[dict[str, int]] = field(default_factory=list)
-    _end: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
-    _process: subprocess.Popen[str] | None = None
-
-    def start(self) -> RouteWatch:
-        """Watch from now on."""
-        cluster = self.stack.cluster
-        self._process = subprocess.Popen(
-            cluster.kubectl_command(
-                "get", "httproutes", f"--namespace={self.namespace}", "--watch", "--output=json"
-            ),
-            env=cluster.environment(),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-        return self
-
-    def _read(self) -> None:
-        decoder, text = json.JSONDecoder(), ""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            text += line
-            try:
-                found, end = decoder.raw_decode(text)
-            except ValueError:
-                continue
-            text = text[end:].lstrip()
-            refs = found["spec"]["rules"][0].get("backendRefs") or []
-            weights = {ref["name"]: ref["weight"] for ref in refs}
-            if not self.seen or self.seen[-1] != weights:
-                self.seen.append(weights)
-
-    def stop(self) -> None:
-        """Watch no more."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            if self._process.stdout is not None and self._thread is not None:
-                self._thread.join(timeout=10)
-                self._process.stdout.close()
-
-    def highest(self, service: str) -> int:
-        """The largest weight that a Service ever had."""
-        return max((weights.get(service, 0) for weights in self.seen), default=0)
+RUNNING = "MODELHANDOFF_STACK"
+GPUS = 12
+_started: list[Stack] = []
 
 
-@dataclass
-class Case:
-    """One test's corner of the cluster.
-
-    Attributes:
-        host: host name of its route; nobody else's.
-        traffic: its client, started by ``serve``.
-        routes: every set of weights its route ever had.
-    """
-
-    stack: Stack
-    namespace: str
-    host: str
-    traffic: Traffic
-    routes: RouteWatch
-
-    def handoff(self, version: str, **changes: Any) -> Raw:
-        """The example's handoff in this corner."""
-        document = self.stack.handoff(version, self.namespace, **changes)
-        document["spec"]["rollout"]["route"]["hostnames"] = [self.host]
-        return document
-
-    def apply(self, version: str, **changes: Any) -> Raw:
-        """Apply it; what was applied."""
-        document = self.handoff(version, **changes)
-        self.stack.apply(document)
-        return document
-
-    def wait(self, *phases: str, **more: Any) -> Raw:
-        """Wait for one of these phases."""
-        return self.stack.wait_phase(self.namespace, *phases, **more)
-
-    def wait_weight(self, weight: int, timeout: float = 120) -> Raw:
-        """Wait until the candidate has this share of the traffic and it has landed."""
-        return self.stack.wait(
-            self.namespace,
-            lambda s: (s.get("step") or {}).get("weight") == weight and s["step"].get("startedAt"),
-            what=f"at {weight} %",
-            timeout=timeout,
-        )
-
-    def serve(self, version: str = "v1") -> str:
-        """The first version, serving, with traffic on it; its workload's name."""
-        self.apply(version)
-        status = self.wait("Promoted")
-        until_answered(self)
-        self.routes.start()
-        self.traffic.start()
-        return self.workload(status)
-
-    def workload(self, status: Raw) -> str:
-        """Deployment and Service of the attempt's revision."""
-        return f"fraud-{status['candidate']['revision'].removeprefix('v1-')[:10]}"
-
-    def attempt(self) -> Raw:
-        """The newest attempt, as stored."""
-        items = self.stack.cluster.get("handoffattempts", f"--namespace={self.namespace}")["items"]
-        newest: Raw = max(items, key=lambda a: a["spec"]["ordinal"])
-        return newest
-
-    def annotate(self, verb: str, value: str) -> None:
-        """Write a verb on the handoff."""
-        self.stack.cluster.kubectl(
-            "annotate", "mho", "fraud", f"--namespace={self.namespace}", "--overwrite",
-            f"modelhandoff.dev/{verb}={value}",
-        )  # fmt: skip
-
-    def condition(self, status: Raw, kind: str) -> Raw:
-        """One condition of a status."""
-        found: Raw = next(c for c in status["conditions"] if c["type"] == kind)
-        return found
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "alone: disturbs what all tests share")
+    config.addinivalue_line("markers", "rate(n): requests a second, instead of 40")
 
 
-def until_answered(case: Case, timeout: float = 30) -> None:
-    """Wait until a model answers through the gateway."""
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        probe = case.stack.traffic(host=case.host, rate=5, duration=0.5)
-        probe.start()
-        probe.join()
-        found = probe.summary()
-        if found.answered and not found.not_the_models_fault:
-            return
-    raise AssertionError(f"no answer through the gateway within {timeout:.0f} s")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that disturb others come last: until then nobody waits for nobody."""
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """With several workers their controller starts the one stack they share."""
+    if RUNNING not in os.environ:
+        _started.append(Stack.start("e2e", gpus=GPUS, progress=Progress()))
+        os.environ[RUNNING] = "e2e"
+
+
+def pytest_sessionfinish() -> None:
+    """Whoever started the stack ends it."""
+    while _started:
+        _started.pop().down()
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+def stack() -> Stack:
     """The whole product on one cluster."""
-    progress = Progress()
-    found = Stack.start("e2e", gpus=4, progress=progress)
-    try:
-        yield found
-    finally:
-        found.down()
+    running = os.environ.get(RUNNING)
+    if running:
+        cluster = connect(running)
+        assert isinstance(cluster, Cluster)
+        if int(cluster.get("node", cluster.node)["status"]["allocatable"].get(GPU, "0")) < GPUS:
+            set_gpus(cluster, GPUS)
+        return Stack(cluster, ROOT / ".work" / "models")
+    _started.append(Stack.start("e2e", gpus=GPUS, progress=Progress()))
+    return _started[-1]
+
+
+@pytest.fixture(scope="session")
+def floor(stack: Stack) -> Iterator[IO[str]]:
+    """A file to lock: shared by tests that run side by side, exclusively by one that disturbs."""
+    with (ROOT / ".work" / f"floor-{stack.cluster.name}.lock").open("w") as file:
+        yield file
 
 
 @pytest.fixture
-def case(stack: Stack) -> Iterator[Case]:
+def case(stack: Stack, floor: IO[str], request: pytest.FixtureRequest) -> Iterator[Case]:
     """A corner of the cluster, removed afterwards."""
-    name = f"case-{next(_numbers)}"
+    disturbs = request.node.get_closest_marker("alone")
+    fcntl.flock(floor, fcntl.LOCK_EX if disturbs else fcntl.LOCK_SH)
+    try:
+        yield from _case(stack, request)
+    finally:
+        fcntl.flock(floor, fcntl.LOCK_UN)
+
+
+def _case(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Case]:
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
+    name = f"{words[:32].strip('-')}-{secrets.token_hex(2)}"
     stack.namespace(name)
-    host = f"{name}.example"
-    traffic = stack.traffic(host=host, rate=60, duration=900)
-    found = Case(stack, name, host, traffic, RouteWatch(stack, name))
+    rate = request.node.get_closest_marker("rate")
+    traffic = stack.traffic(
+        host=f"{name}.example", rate=rate.args[0] if rate else 40, duration=1800
+    )
+    found = Case(stack, name, f"{name}.example", traffic, RouteWatch(stack, name))
     try:
         yield found
     finally:
         traffic.stop()
         found.routes.stop()
         stack.cluster.kubectl(
-            "delete", "mho", "--all", f"--namespace={name}", "--wait=true", "--timeout=60s"
-        )
-        stack.cluster.kubectl("delete", "namespace", name, "--wait=true", "--timeout=120s")
+            "delete", "mho", "--all", f"--namespace={name}", "--wait=true", "--timeout=60s",
+            timeout=70,
+        )  # fmt: skip
+        # Its pods drain for some seconds; nobody needs to wait for that.
+        stack.cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    if report.when == "call" and report.failed:
+        case = getattr(item, "funcargs", {}).get("case")
+        if isinstance(case, Case):
+            report.sections.append(("where it stands", _stands(case)))
+    return report
+
+
+def _stands(case: Case) -> str:
+    """What somebody wants to know of a test that failed."""
+    cluster, where = case.stack.cluster, f"--namespace={case.namespace}"
+    commands = (
+        ("get", "mho,mha,pods,httproutes", where, "-o", "wide"),
+        ("get", "mho", where, "-o", "jsonpath={.items[*].status.message}"),
+        (
+            "get",
+            "mha",
+            where,
+            "-o",
+            "jsonpath={range .items[*].status.timeline[*]}{.at} {.what}{'\\n'}{end}",
+        ),
+        ("events", where),
+        ("logs", "deployment/modelhandoff", "--namespace=modelhandoff-system", "--tail=40"),
+    )
+    found = [f"weights: {case.routes.seen}"]
+    for command in commands:
+        try:
+            found.append(cluster.kubectl(*command))
+        except Exception as error:
+            found.append(str(error))
+    return "\n\n".join(found)
