@@ -145,6 +145,7 @@ class Scenario:
         onset: last look in which the candidate is still like the baseline; 0 = bad from the start.
         interval_seconds: length of a look.
         random_arrivals: Poisson numbers of requests and a random split; otherwise exact ones.
+        same: keys that show the counts of another key (two rules on one counter).
     """
 
     requests: float
@@ -153,6 +154,7 @@ class Scenario:
     onset: int = 0
     interval_seconds: float = 30.0
     random_arrivals: bool = True
+    same: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         number(self.requests, "requests", 1e-9)
@@ -262,6 +264,7 @@ class Traffic:
             key: self._measure(key, one, look, broken=broken, size=(nc, nb))
             for key, one in s.truths.items()
         }
+        found |= {key: found[other] for key, other in s.same.items()}
         return Interval(
             index=look,
             start=(look - 1) * s.interval_seconds,
