@@ -149,7 +149,7 @@ class Case:
         self.kubectl("annotate", "mho", "fraud", "--overwrite", what)
 
     def kubectl(self, *arguments: str) -> str:
-        """kubectl in this corner."""
+        """Run kubectl in this corner."""
         return self.stack.cluster.kubectl(*arguments, f"--namespace={self.namespace}")
 
     # What a test waits for
@@ -172,14 +172,14 @@ class Case:
             raise AssertionError(f"{status['phase']} instead of {phases}: {status['message']}")
         return status
 
-    def wait_weight(self, weight: int, timeout: float = 120) -> Raw:
+    def wait_weight(self, weight: int, timeout: float = 120, after: int = 0) -> Raw:
         """Wait until the candidate has this share of the traffic and it has landed."""
 
         def has(status: Raw) -> bool:
             step = status.get("step") or {}
             return step.get("weight") == weight and (not weight or bool(step.get("startedAt")))
 
-        return self.until(has, f"at {weight} %", timeout)
+        return self.until(has, f"at {weight} %", timeout, after)
 
     def wait_looks(self, looks: int, timeout: float = 120) -> Raw:
         """Wait until the running attempt rests on so many looks; its status as stored."""
@@ -192,10 +192,12 @@ class Case:
                 raise AssertionError(f"not {looks} looks after {timeout:.0f} s: {status}")
             time.sleep(0.5)
 
-    def until(self, wanted: Any, what: str, timeout: float = 120) -> Raw:
+    def until(self, wanted: Any, what: str, timeout: float = 120, after: int = 0) -> Raw:
         """Wait until the handoff's status is as wanted; at once an error when it has ended."""
 
         def checked(status: Raw) -> bool:
+            if (status.get("attemptRef") or {}).get("ordinal", 0) <= after:
+                return False
             if wanted(status):
                 return True
             if status.get("phase") in ENDS:

@@ -144,6 +144,7 @@ def pod(raw: Raw, gpu_product: str = "") -> PodView:
         scheduled_at=moment(scheduled.get("lastTransitionTime"))
         if scheduled.get("status") == "True"
         else None,
+        begun=_begun(server),
     )
 
 
@@ -169,6 +170,11 @@ def _ended(container: Raw) -> Raw | None:
         if ended:
             return dict(ended)
     return None
+
+
+def _begun(server: Raw) -> bool:
+    """Whether the container has ever run."""
+    return _ended(server) is not None or "running" in (server.get("state") or {})
 
 
 def _crash(server: Raw) -> Raw | None:

@@ -113,9 +113,29 @@ def _slow(ctx: Context, pod: PodView, startup: timedelta) -> Problem:
             Outcome.REJECT,
             left,
         )
+    if not pod.begun:
+        return _not_begun(pod, left)
     return Problem(
         Reason.CANARY_NOT_READY,
         f"Pod {pod.name} is not ready yet; it has {startup.total_seconds():.0f} s to load.",
         Outcome.REJECT,
+        left,
+    )
+
+
+def _not_begun(pod: PodView, left: float) -> Problem:
+    """A model that never ran cannot have been too slow; in the first seconds all is in order."""
+    fetching = pod.init_exit_code is None
+    if left > 0:
+        reason = Reason.CANARY_NOT_READY
+    else:
+        reason = Reason.ARTIFACT_UNAVAILABLE if fetching else Reason.IMAGE_PULL_FAILED
+    what = (
+        "its artifacts are still being fetched" if fetching else "its image is still being pulled"
+    )
+    return Problem(
+        reason,
+        f"The server of pod {pod.name} has not been started yet: {what}.",
+        Outcome.INCONCLUSIVE,
         left,
     )

@@ -73,6 +73,7 @@ class PodView:
         init_exit_code: of the artifact fetcher's last run that ended, ``None`` before.
         init_message: its termination message.
         crash_message: termination message or reason of the server's last crash, or "".
+        begun: whether the server's process was ever started; before that it cannot have failed.
         crashed: whether the server container ended by itself with an error at least once.
         scheduled_at: when it got its node; the start-up budget runs from here.
     """
@@ -92,6 +93,7 @@ class PodView:
     node: str = ""
     gpu_product: str = ""
     scheduled_at: datetime | None = None
+    begun: bool = True
 
 
 @dataclass(frozen=True, slots=True)

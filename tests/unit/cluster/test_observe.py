@@ -282,6 +282,7 @@ def test_a_ready_pod_has_nothing_to_explain():
     assert found.restarts == 1
     assert found.init_exit_code == 0
     assert (found.unschedulable, found.waiting_reason, found.crashed) == ("", "", False)
+    assert found.begun
     assert found.scheduled_at == datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
     assert found.node == "node-1"
 
@@ -310,7 +311,9 @@ def test_the_image_of_the_fetcher_counts_too():
 
 
 def test_merely_starting_is_no_reason():
-    assert pod_view(waiting("server", "ContainerCreating")).waiting_reason == ""
+    found = pod_view(waiting("server", "ContainerCreating"))
+    assert found.waiting_reason == ""
+    assert not found.begun
 
 
 def test_a_fetcher_that_found_the_wrong_bytes():
@@ -353,6 +356,7 @@ def ended(exit_code, reason="Error", message="", restarts=1):
 def test_a_crash_loop_carries_the_servers_last_words():
     found = pod_view(ended(1, message="model.onnx: not an ONNX file\n", restarts=4))
     assert found.crashed
+    assert found.begun
     assert found.restarts == 4
     assert found.crash_message == "model.onnx: not an ONNX file"
     assert found.waiting_reason == "CrashLoopBackOff"

@@ -223,6 +223,8 @@ class TestCapacity:
                 "ArtifactUnavailable",
             ),
             (pod(), "Rejected", "CanaryNotReady"),
+            (pod(begun=False), "Inconclusive", "ArtifactUnavailable"),
+            (pod(begun=False, init_exit_code=0), "Inconclusive", "ImagePullFailed"),
         ],
     )
     def test_what_does_not_start_ends_before_traffic(

@@ -1,0 +1,1 @@
+"""What goes wrong, by real means: a lying Prometheus, servers that die, frozen processes."""
