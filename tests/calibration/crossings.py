@@ -1,8 +1,8 @@
-"""Many runs of one rate, drift or mean at once: when does evidence first cross a threshold?
+"""Many runs of one rate at once: when does its evidence first cross a threshold?
 
 The engine judges a whole plan in one pass over arrays, so a plan of G copies of one metric is G
-independent runs. The cap of a bet depends on weight x harm level only: with weights 1/G and harm
-level G/threshold every copy has exactly the cap of a single metric with that threshold.
+independent runs. The copies are given weight 1 each, so that each has the caps that it would have
+alone; nothing here reads their sum. A test holds this against G plans of one metric.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,16 @@ from tests.calibration.world import BASELINE, LOOKS, Size
 Array = NDArray[np.float64]
 
 
+GROUP: Final = 100
+
+
+def copies(**settings: Any) -> Plan:
+    """A plan whose metrics are independent runs: each has the weight of a metric alone."""
+    plan = Plan(**settings)
+    plan.__dict__["weights"] = (1.0,) * len(plan.metrics)
+    return plan
+
+
 @dataclass(frozen=True)
 class RateCell:
     """Runs of one rate metric alone.
@@ -34,6 +45,9 @@ class RateCell:
         threshold: evidence that rolls back (500 = a fifth of 1 %).
         history: with A/A history (of ``history_size`` traffic, else the run's own).
         limit: absolute limit instead of a comparison with the baseline.
+        history_noise: noise of the history when it differs from the run's.
+        splits: random splits of baseline pods behind phi_hist (1 = one split of whole arms).
+        halves: intervals carry two halves of the baseline (phi_split).
         ramp: weights in percent by quarter of the run, instead of the fixed split.
     """
 
@@ -48,17 +62,14 @@ class RateCell:
     history_size: Size | None = None
     history_noise: Noise | None = None
     periodic: bool = False
+    splits: int = 1
+    halves: bool = False
     limit: float | None = None
     looks: int = LOOKS
     ramp: tuple[int, ...] = ()
     safe_margin: float | None = None
     delta_safe: float | None = None
     harm_margin: float = 1.25
-
-    @property
-    def group(self) -> int:
-        """Copies per plan: harm level group/threshold stays below one half."""
-        return max(1, min(100, int(0.5 * self.threshold)))
 
     def play(self, seeds: Sequence[np.random.SeedSequence]) -> list[tuple[float, float]]:
         """(look of the first harm crossing, of the first safe proof) per run; inf = never.
@@ -71,13 +82,16 @@ class RateCell:
         return out
 
     def _plan(self, rng: np.random.Generator) -> Plan:
-        g = self.group
+        g = GROUP
         histories: list[RateHistory | None] = [None] * g
         if self.history:
             noise = self.history_noise or self.noise
             size = self.history_size or self.size
-            counts = world.aa_counts(size, rng, noise, self.baseline, g)
-            histories = [rate_history(one[None], periodic=self.periodic) for one in counts]
+            if self.splits > 1:
+                counts = world.pod_splits(size, rng, noise, self.baseline, (g, self.splits))
+            else:
+                counts = world.aa_counts(size, rng, noise, self.baseline, g)[:, None]
+            histories = [rate_history(one, periodic=self.periodic) for one in counts]
         found = [
             RatePlan(
                 f"r{i}", catastrophe=False, history=one, limit=self.limit,
@@ -86,9 +100,10 @@ class RateCell:
             )
             for i, one in enumerate(histories)
         ]  # fmt: skip
-        return Plan(
-            metrics=tuple(found), harm_level=g / self.threshold, planned_looks=LOOKS,
+        return copies(
+            metrics=tuple(found), harm_level=1.0 / self.threshold, planned_looks=LOOKS,
             steps=self.ramp or (self.size.weight,), check_split=False, min_looks=2,
+            split_halves=self.halves,
         )  # fmt: skip
 
     def _sizes(self, look: int) -> tuple[float, float, int]:
@@ -99,7 +114,7 @@ class RateCell:
         return own, self.size.total - own, step
 
     def _group(self, rng: np.random.Generator) -> list[tuple[float, float]]:
-        g = self.group
+        g = GROUP
         plan = self._plan(rng)
         evidence = Evidence.start(plan)
         own, other = event_levels(rng, self.noise, g, self.looks)
@@ -113,12 +128,20 @@ class RateCell:
                 if first <= look <= last:
                     pc = pb = rate
             x = draw_events(rng, n, pc * own[:, look - 1], self.noise.burst).tolist()
-            y = draw_events(rng, m, pb * other[:, look - 1], self.noise.burst).tolist()
+            half = [
+                draw_events(rng, m / 2.0, pb * other[:, look - 1], self.noise.burst)
+                for _ in range(2)
+            ]
+            y = (half[0] + half[1]).tolist()
             metrics = {f"r{i}": Rate((x[i], n), (y[i], m)) for i in range(g)}
+            halves = {
+                f"r{i}": Rate((float(half[0][i]), m / 2.0), (float(half[1][i]), m / 2.0))
+                for i in range(g if self.halves else 0)
+            }
             evidence = observe(
                 plan, evidence,
                 Interval(look, 30.0 * look, 30.0 * look + 30.0, step, round(100 * n / (n + m)),
-                         (n, m), metrics),
+                         (n, m), metrics, halves=halves),
             )  # fmt: skip
             r = readout(plan, evidence)
             logs = np.array(r.metric)

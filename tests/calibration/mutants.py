@@ -47,7 +47,7 @@ def cap_off() -> Iterator[None]:
 
 @contextmanager
 def proofs_latched() -> Iterator[None]:
-    """A proof once made holds for ever, like an analysis that "passed" and is not looked at again."""
+    """A proof once made holds for ever, like a check that "passed" and is not looked at again."""
     original = JUDGE.check_all
     seen: dict[int, tuple[Any, set[int]]] = {}
 

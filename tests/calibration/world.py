@@ -139,6 +139,28 @@ def aa_counts(size: Size, rng: np.random.Generator, noise: Noise, rate: float, r
     return out
 
 
+def pod_splits(
+    size: Size, rng: np.random.Generator, noise: Noise, rate: float, shape: tuple[int, int]
+) -> Array:
+    """(runs, splits, looks, 4): one history per run, split at random by pod ``splits`` times."""
+    runs, splits = shape
+    pods = noise.pods[1]
+    own = max(1, round(pods * size.candidate / size.total))
+    each = float(size.baseline // pods)
+    out = np.empty((runs, splits, HISTORY_LOOKS, 4))
+    for at in range(runs):
+        alone = replace(noise, pods=(1, 1))
+        level = event_levels(rng, alone, pods, HISTORY_LOOKS)[0]
+        events = draw_events(rng, each, rate * level, noise.burst)
+        for split in range(splits):
+            order = rng.permutation(pods)
+            out[at, split, :, 0] = events[order[:own]].sum(axis=0)
+            out[at, split, :, 1] = each * own
+            out[at, split, :, 2] = events[order[own:]].sum(axis=0)
+            out[at, split, :, 3] = each * (pods - own)
+    return out
+
+
 def latency_history(size: Size, rng: np.random.Generator) -> Mapping[str, Any]:
     """Edges and their histories from an A/A split of the baseline's latencies."""
     share = size.candidate / size.total

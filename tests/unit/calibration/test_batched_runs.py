@@ -9,14 +9,15 @@ from scipy import stats
 from modelhandoff.analysis import Evidence, Interval, Plan, Rate, RatePlan, observe
 from modelhandoff.analysis.evidence import readout
 from modelhandoff.analysis.synthetic import Noise, ar1, draw_events, event_levels, tilted
+from tests.calibration.crossings import copies
 
 
 def test_copies_in_one_plan_judge_as_each_would_alone():
-    """G copies with harm level G/threshold have the evidence of one metric with 1/threshold."""
+    """Copies of weight 1 have the evidence that each metric has in a plan of its own."""
     rng = np.random.default_rng(5)
-    together = Plan(
+    together = copies(
         metrics=tuple(RatePlan(f"r{i}", catastrophe=False) for i in range(10)),
-        harm_level=10 / 500, check_split=False,
+        harm_level=1 / 500, check_split=False,
     )  # fmt: skip
     alone = Plan(metrics=(RatePlan("r", catastrophe=False),), harm_level=1 / 500, check_split=False)
     many = Evidence.start(together)

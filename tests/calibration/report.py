@@ -1,0 +1,1 @@
+def write(found, output): pass
