@@ -103,7 +103,14 @@ def simulate(todo: list[Work], jobs: int, keep: Callable[[Cells], None]) -> None
             key, at = waiting[done]
             found[key][at] = done.result()
             bar.update(progress, advance=1, description=key[:60])
-    return {key: [one for at in sorted(parts) for one in parts[at]] for key, parts in found.items()}
+            if len(found[key]) == expected[key]:
+                keep(
+                    {
+                        key: [one for at in sorted(parts) for one in parts[at]]
+                        for key, parts in found.items()
+                        if len(parts) == expected[key]
+                    }
+                )
 
 
 def main() -> None:

@@ -1,1 +1,2 @@
-def write(found, output): pass
+def write(found, output):
+    pass
