@@ -2,7 +2,8 @@
 
 ``snapshot`` (what a pass sees), ``actions`` (what it may do), ``decide`` (the decision itself:
 start reading there), ``lifecycle`` (which attempt there should be), ``provision`` (until the
-candidate is warm), ``progress`` (traffic, step by step), ``finish`` (carrying out a verdict),
+candidate is warm), ``progress`` (traffic, step by step, with ``guards``, ``ignorance`` and
+``stage``), ``latching`` (ending an attempt), ``finish`` (carrying out a verdict), ``tidying``,
 ``diagnosis`` (why pods are not ready), ``attempt`` (the attempt's status as a value),
 ``measure`` and ``judging`` (what to measure, and from intervals to a verdict), ``status``.
 

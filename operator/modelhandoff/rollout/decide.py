@@ -6,12 +6,14 @@ from modelhandoff.api import names
 from modelhandoff.api.vocabulary import Outcome, Phase, Reason
 from modelhandoff.rollout.actions import Collected, Decision
 from modelhandoff.rollout.context import Context, Move, RolloutSettings
-from modelhandoff.rollout.finish import promote, record_intent, roll_back, take_down, tidy
+from modelhandoff.rollout.finish import promote, roll_back
+from modelhandoff.rollout.latching import record_intent, take_down
 from modelhandoff.rollout.lifecycle import delete, ensure_attempt, settled
 from modelhandoff.rollout.progress import progress
 from modelhandoff.rollout.provision import begin, provision, warm_up
 from modelhandoff.rollout.snapshot import Snapshot
 from modelhandoff.rollout.status import render
+from modelhandoff.rollout.tidying import tidy
 
 _PHASES = {
     Phase.PENDING: begin,

@@ -15,7 +15,7 @@ from modelhandoff.rollout.actions import (
 )
 from modelhandoff.rollout.attempt import Stamp
 from modelhandoff.rollout.context import KIND_INITIAL, KIND_REFRESH, KIND_ROLLOUT, Context, Move
-from modelhandoff.rollout.finish import take_down
+from modelhandoff.rollout.latching import take_down
 from modelhandoff.rollout.snapshot import WorkloadView
 
 

@@ -20,7 +20,7 @@ from modelhandoff.rollout.attempt import Stamp
 from modelhandoff.rollout.capacity import canary_replicas
 from modelhandoff.rollout.context import KIND_INITIAL, KIND_REFRESH, KIND_ROLLOUT, Context, Move
 from modelhandoff.rollout.diagnosis import Problem, diagnose
-from modelhandoff.rollout.finish import latch, take_down
+from modelhandoff.rollout.latching import latch, take_down
 
 _WARMUP_GRACE = timedelta(minutes=2)
 """On top of the warm-up's own budget, for its pod to be scheduled and started."""

@@ -15,7 +15,7 @@ from modelhandoff.api.vocabulary import ConditionType, Outcome, Phase, Reason
 from modelhandoff.errors import cut
 from modelhandoff.rollout.attempt import AttemptState, stamp
 from modelhandoff.rollout.context import Context, Move
-from modelhandoff.rollout.finish import summary
+from modelhandoff.rollout.latching import summary
 from modelhandoff.rollout.snapshot import WorkloadView
 
 _MAX_HISTORY = 10
