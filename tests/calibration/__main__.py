@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.calibration import endings, noises, rivals, shapes
 from tests.calibration.crossings import RateCell
+from tests.calibration.world import BIG
 
 SEED = 20240229
 ROOT = Path(__file__).parents[2]
@@ -49,21 +50,26 @@ def works(scale: float, only: str) -> list[Work]:
         return max(1, round(number * scale))
 
     out = [
-        Work(f"ending/{c.truth}/{c.size}/{'A' if c.history else 'B'}", c, some(200), 10)
+        Work(
+            f"ending/{c.truth}/{c.size}/{'A' if c.history else 'B'}",
+            c,
+            some(200 if c.size is BIG else 100),
+            5,
+        )
         for c in endings.cells()
     ]
     out += [Work(c.name, c, some(_groups(c)), 1) for c in noises.everything()]
     out += [
-        Work(c.name, c, some(1 if isinstance(c, shapes.SustainedCell) else 4), 1)
+        Work(c.name, c, some(4 if isinstance(c, shapes.MeanCell) else 2), 1)
         for c in shapes.everything()
     ]
-    out += [Work(c.name, c, some(200), 10) for c in rivals.everything()]
+    out += [Work(c.name, c, some(100), 10) for c in rivals.everything()]
     return [one for one in out if one.key.startswith(only)]
 
 
 def _groups(cell: RateCell) -> int:
-    """Groups of 100 runs: 500 for false rollbacks, fewer where only a median is asked."""
-    return 5 if cell.name.startswith(("false/", "falseproof/", "open/")) else 3
+    """Groups of 100 runs: 400 for error rates, 200 where only a median is asked."""
+    return 4 if cell.name.startswith(("false/", "falseproof/", "open/")) else 2
 
 
 def play(cell: Playable, seeds: Sequence[np.random.SeedSequence]) -> list[Any]:

@@ -7,10 +7,10 @@ functions the operator runs, with the progress (step, looks, time) that it would
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modelhandoff.analysis.evidence import Evidence, observe
+from modelhandoff.analysis.evidence import Evidence, observe, readout
 from modelhandoff.analysis.intervals import Interval
 from modelhandoff.analysis.judge import judge
-from modelhandoff.analysis.plan import Plan
+from modelhandoff.analysis.plan import DriftPlan, Plan
 from modelhandoff.analysis.verdict import Progress, Verdict
 
 __all__ = ["Pace", "Replay"]
@@ -72,6 +72,17 @@ class Replay:
             self._requests += interval.requests[0]
         if interval.requests[0] > 0.0:
             self._last_data = interval.end
+
+    def undecided(self, now: float) -> bool:
+        """Whether the verdict can only be to go on or to hold, without computing it.
+
+        Before ``min_looks`` of a step nothing rises; only evidence for harm can decide then.
+        """
+        plan = self.plan
+        over = self._max_seconds is not None and now - (self._begin or 0.0) >= self._max_seconds
+        lasting = any(isinstance(m, DriftPlan) and m.sustained is not None for m in plan.metrics)
+        harmless = readout(plan, self.evidence).total_e * plan.harm_level < 1.0
+        return self._looks < plan.min_looks and harmless and not over and not lasting
 
     def verdict(self, now: float) -> Verdict:
         """The verdict on everything so far at time ``now`` (seconds since the epoch)."""

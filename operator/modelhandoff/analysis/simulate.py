@@ -43,15 +43,19 @@ def run(
     for look in range(1, looks + 1):
         weight = plan.steps[step]
         interval = traffic.interval(look, step, weight, excluded="weight" if changed else "")
-        verdict = replay.look(interval)
+        replay.take(interval)
         requests += interval.requests[0]
         changed = False
+        if replay.undecided(interval.end):
+            continue
+        verdict = replay.verdict(interval.end)
         if verdict.decision in (Decision.Promote, Decision.Rollback, Decision.Inconclusive):
             return Ending(
                 verdict.decision, str(verdict.reason), look, weight, requests, verdict.blame
             )
         if verdict.step_complete and step < len(plan.steps) - 1:
             step, changed = step + 1, plan.steps[step + 1] != weight
+    # Only a plan that extends itself comes here: it would go on.
     return Ending(
         Decision.Inconclusive, str(verdict.reason), looks, weight, requests, verdict.blame
     )
