@@ -256,21 +256,22 @@ def _mixture_looks(
 
 def mean_proof(
     t: Traffic, distance: float, variance_per_look: float, *, planned_looks: float,
-    level: float = 0.05, power: float = 0.8,
+    level: float = 0.05, power: float = 0.8, least: float = 10.0,
 ) -> Needs:  # fmt: skip
     """Looks until a mean contrast that is ``distance`` away from its margin is proven.
 
-    ``variance_per_look``: variance of the contrast from one look.
+    ``variance_per_look``: variance of the contrast from one look; ``least``: looks before anything
+    is judged.
     """
     if distance <= 0.0:
         return _needs(math.inf, t)
     if variance_per_look <= 0.0:
-        return _needs(10.0, t)
+        return _needs(least, t)
     rho = float(prior_precision(planned_looks / 4.0 / variance_per_look, level))
     looks = _mixture_looks(
         distance, variance_per_look, rho=rho, target=math.log(1.0 / level), power=power
     )
-    return _needs(max(looks, 10.0), t)
+    return _needs(max(looks, least), t)
 
 
 def drift_harm(

@@ -2,17 +2,23 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from modelhandoff.analysis import (
+    Bins,
     DriftPlan,
+    Evidence,
     Feature,
+    Interval,
     LatencyPlan,
     MeanPlan,
     Plan,
     RatePlan,
     Role,
+    observe,
 )
+from modelhandoff.analysis.evidence import readout
 from modelhandoff.analysis.forecast import forecast, warnings
 
 PLAN = Plan(
@@ -36,7 +42,32 @@ def test_every_metric_is_forecast_in_words():
     assert '"no harm found" after 2 h only excludes a rise above' in errors.sentence
     assert p95.safe_most.possible
     assert 0.1 < scores.detectable < 0.3
+    assert scores.safe_half.looks <= scores.safe_most.looks
+    assert "scores: no drift beyond KL 0.1 is proven after" in scores.sentence
     assert value.sentence == "value: known after the first looks."
+
+
+@pytest.mark.parametrize(("observed", "margin"), [(100, 0.05), (40, 0.1), (10, 0.1)])
+def test_the_proof_of_no_drift_takes_as_long_as_forecast(observed, margin):
+    """30 features that do not drift, judged by the engine: median look of the proof."""
+    rng = np.random.default_rng(8)
+    groups = tuple(range(10))
+    features = tuple(Feature(f"f{i}", 10, groups=groups) for i in range(30))
+    plan = Plan(metrics=(DriftPlan("d", features, max_kl=margin),), check_split=False)
+    evidence = Evidence.start(plan)
+    first = np.full(30, np.inf)
+    for look in range(1, 80):
+        shape = np.full(10, 0.1)
+        own = rng.multinomial(observed, shape, size=30).tolist()
+        other = rng.multinomial(9 * observed, shape, size=30).tolist()
+        metrics = {f"f{i}": Bins(tuple(own[i]), tuple(other[i])) for i in range(30)}
+        sizes = (float(observed), 9.0 * observed)
+        evidence = observe(plan, evidence, Interval(look, look, look + 1, 0, 10, sizes, metrics))
+        proven = [one.log_safe >= math.log(20.0) for one in readout(plan, evidence).drift]
+        first = np.where(np.array(proven) & np.isinf(first), look, first)
+    seen = float(np.median(first))
+    told = forecast(plan, 10.0 * observed, {}, weight=10)[0].safe_half.looks
+    assert abs(told - seen) <= max(2.0, 0.3 * seen), (told, seen)
 
 
 def test_less_traffic_takes_longer_and_sees_less():
