@@ -21,8 +21,8 @@ def test_pause_keeps_the_weight_and_abort_takes_it_off(case: Case) -> None:
     attempt, new = status["attemptRef"]["name"], case.workload(status)
     case.annotate("pause", attempt)
     case.until(lambda s: condition(s, "Paused")["status"] == "True", "paused")
-    # Long enough for the step to pass three times, were it not paused: looks go on meanwhile.
-    case.wait_looks(case.attempt()["status"].get("looks", 0) + 16)
+    # Long enough for the step to pass, were it not paused: looks go on meanwhile.
+    case.wait_looks(case.attempt()["status"].get("looks", 0) + 12)
     assert case.routes.of(new) == [0, 10]
     case.annotate("pause", None)
     case.wait_weight(50)
