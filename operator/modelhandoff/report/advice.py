@@ -10,6 +10,7 @@ from modelhandoff.analysis import wording
 from modelhandoff.api import names
 from modelhandoff.api.attempt import AttemptKind
 from modelhandoff.api.vocabulary import Phase, Reason
+from modelhandoff.errors import cut
 from modelhandoff.report.document import Block, Bullets, Code, Line, Listing, Paragraph
 from modelhandoff.report.export import Attempt, Export
 
@@ -136,13 +137,16 @@ def _by_hand(name: str, space: str) -> tuple[Block, ...]:
 def _people(attempt: Attempt) -> tuple[Block, ...]:
     book = attempt.spec.runbook
     owners = book.owners
-    whom = ", ".join(owners.escalation)
-    rotation = f", on call: {owners.rotation}" if owners.rotation else ""
+    whom = ", ".join(cut(one, 200) for one in owners.escalation)
+    rotation = f", on call: {cut(owners.rotation, 200)}" if owners.rotation else ""
     lines: list[Line] = [
         (f"Owner: {owners.team}{rotation}; escalation: {whom}.",),
         ("Runbook: ", Code(book.url)),
     ]
-    lines += [(f"{one.symptom}: {one.diagnose} Remedy: {one.remedy}",) for one in book.entries[:10]]
+    lines += [
+        (f"{cut(one.symptom, 300)}: {cut(one.diagnose, 400)} Remedy: {cut(one.remedy, 400)}",)
+        for one in book.entries[:8]
+    ]
     return (Bullets(tuple(lines)),)
 
 

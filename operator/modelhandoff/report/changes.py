@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from modelhandoff.analysis import wording
 from modelhandoff.api import names
+from modelhandoff.errors import cut
 from modelhandoff.report.document import Code, Line, Mark, Row, Table, Tone
 from modelhandoff.report.export import Attempt, Export
+
+_MOST: Final = 1000
+"""Characters of a command or of an environment."""
 
 
 def changes(export: Export) -> Table:
@@ -41,15 +46,18 @@ def _properties(attempt: Attempt) -> Iterator[tuple[str, Line]]:
         seen[one.role] = seen.get(one.role, 0) + 1
         number = f" {seen[one.role]}" if seen[one.role] > 1 else ""
         file = one.uri.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
-        yield f"File: {one.role}{number}", (Code(file), " ", Code(one.digest))
+        yield f"File: {one.role}{number}", (Code(cut(file)), " ", Code(one.digest))
     yield "Image", (Code(serving.image),)
     yield "GPU", (_gpu(attempt),)
     yield "Pods at full traffic", (str(serving.replicas),)
     yield "CPU and memory", (f"{serving.resources.cpu}, {serving.resources.memory}",)
     if serving.command or serving.args:
-        yield "Command", (Code(" ".join((*serving.command, *serving.args))),)
+        yield "Command", (Code(cut(" ".join((*serving.command, *serving.args)), _MOST)),)
     if serving.env:
-        yield "Environment", (Code(" ".join(f"{one.name}={one.value}" for one in serving.env)),)
+        yield (
+            "Environment",
+            (Code(cut(" ".join(f"{one.name}={one.value}" for one in serving.env), _MOST)),),
+        )
     source = candidate.provenance
     yield "Trained from", (Code(source.git.commit), f" of {source.git.repo}")
     if source.data is not None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from math import isfinite
+from typing import Final
 
 from modelhandoff.analysis import wording
 from modelhandoff.api.attempt import AttemptKind
-from modelhandoff.api.rollout_spec import Promotion
 from modelhandoff.report.advice import advice, next_step
 from modelhandoff.report.changes import changes
 from modelhandoff.report.document import (
@@ -16,15 +15,12 @@ from modelhandoff.report.document import (
     Bullets,
     Code,
     Facts,
-    Figure,
     Heading,
     Line,
     Listing,
     Mark,
     Paragraph,
     Report,
-    Row,
-    Table,
     Tone,
 )  # fmt: skip
 from modelhandoff.report.export import Attempt, Export
@@ -38,10 +34,13 @@ from modelhandoff.report.findings import (
     tails,
 )  # fmt: skip
 from modelhandoff.report.headline import Headline, headline
-from modelhandoff.report.plots import Span, steps
 from modelhandoff.report.recomputed import Judged, judged
 from modelhandoff.report.replay import Replay, replay
+from modelhandoff.report.story import rules, timeline, weights
 from modelhandoff.report.words import moment, span, unix
+
+_MOST_QUERIES: Final = 30_000
+"""Characters of queries in a report: it has to fit where it is kept."""
 
 
 def compose(export: Export) -> Report:
@@ -55,15 +54,14 @@ def compose(export: Export) -> Report:
     blocks = [
         Facts(tuple(_facts(export, first, told))),
         *_measured(attempt, found),
-        Heading("What changed"),
-        changes(export),
+        *_changed(export),
         *_evidence(attempt, told),
-        *_weights(attempt),
+        *weights(attempt),
         *_sources(told),
         Heading("Timeline"),
-        _timeline(attempt),
+        timeline(attempt),
         Heading("Rules"),
-        *_rules(attempt),
+        *rules(attempt),
         *_replay(replay(export, end)),
         Heading("What happens next, and how to decide otherwise"),
         *advice(export),
@@ -90,7 +88,7 @@ def _facts(export: Export, first: Headline, told: Judged | None) -> Iterator[tup
         most = max((one.samples for one in told.metrics.values()), default=0.0)
         yield "Judged", (f"{told.looks} intervals, {wording.count(most)} candidate requests",)
     if verdict is not None:
-        yield "Verdict", (f"{verdict.outcome}, {verdict.reason}",)
+        yield "Verdict", (", ".join(dict.fromkeys((str(verdict.outcome), verdict.reason))),)
         if verdict.look:
             bound = wording.evidence(1.0 / attempt.spec.rollout.decision.harm_level)
             shown = wording.evidence(verdict.total_e) if isfinite(verdict.total_e) else "-"
@@ -123,6 +121,20 @@ def _measured(attempt: Attempt, found: Judged | str) -> Iterator[Block]:
         yield Bullets(remarks)
 
 
+def _changed(export: Export) -> Iterator[Block]:
+    known = export.baseline_attempt is not None
+    yield Heading("What changed" if known else "What was tried")
+    yield changes(export)
+    if not known and export.attempt.kind is AttemptKind.ROLLOUT:
+        yield Paragraph(
+            (
+                "With the attempt that brought the version before in the export, this table says "
+                "what changed.",
+            ),
+            quiet=True,
+        )
+
+
 def _evidence(attempt: Attempt, told: Judged | None) -> Iterator[Block]:
     if told is None:
         return
@@ -150,110 +162,6 @@ def _sources(told: Judged | None) -> Iterator[Block]:
     yield from slow
 
 
-def _weights(attempt: Attempt) -> Iterator[Block]:
-    state = attempt.state
-    if not state.stages:
-        return
-    points = [(one.start, float(one.weight)) for one in state.stages]
-    if state.promoted_at is not None:
-        points.append((state.promoted_at.timestamp(), 100.0))
-    elif state.off_at is not None:
-        points.append((state.off_at.timestamp(), 0.0))
-    ends = [at.timestamp() for at in (state.phase_since, state.off_at, state.promoted_at) if at]
-    ends += [state.verdict.at.timestamp()] if state.verdict else []
-    first, last = points[0][0], max([*ends, points[-1][0]])
-    room = max(last - first, 1.0) * 0.04
-    window = Span(first - room, last + room)
-    excluded = [Span(one.start, one.end) for one in state.exclusions]
-    decided = state.verdict.at.timestamp() if state.verdict else None
-    yield Heading("Weights over time")
-    yield Figure(
-        title="Share of the traffic on the candidate, in percent (UTC)",
-        note="Grey: planned disturbances that gave no evidence." if excluded else "",
-        plot=steps(points, window, excluded, decided, "The candidate's weight over time"),
-        instead=Table(
-            ("From", "Weight", "Step"),
-            tuple(
-                Row(((moment(unix(at)),), (f"{weight:.0f} %",), (_step(attempt, i),)))
-                for i, (at, weight) in enumerate(points)
-            ),
-            (1,),
-        ),
-    )
-    if state.exclusions:
-        yield Bullets(
-            tuple(
-                (f"{moment(unix(e.start))}, {wording.duration(e.end - e.start)}: {e.why}",)
-                for e in state.exclusions
-            )
-        )
-
-
-def _step(attempt: Attempt, at: int) -> str:
-    stages = attempt.state.stages
-    count = len(attempt.spec.rollout.steps)
-    return f"{stages[at].step + 1} of {count}" if at < len(stages) else "end"
-
-
-def _timeline(attempt: Attempt) -> Block:
-    lines = attempt.state.timeline
-    if not lines:
-        return Paragraph(("Nothing has happened yet.",))
-    began = lines[0].at
-    return Table(
-        ("Time", "After", "What happened"),
-        tuple(Row(((moment(one.at),), (_after(began, one.at),), (one.what,))) for one in lines),
-        (1,),
-    )
-
-
-def _after(began: datetime, at: datetime) -> str:
-    return "start" if at <= began else f"+{span(at - began)}"
-
-
-def _rules(attempt: Attempt) -> Iterator[Block]:
-    rollout, monitoring = attempt.spec.rollout, attempt.spec.monitoring
-    decision = rollout.decision
-    margin = f"{decision.harm_margin:g}x the baseline"
-    safe = f", safe below {decision.safe_margin:g}x" if decision.safe_margin else ""
-    unknown = wording.duration(rollout.on_metrics_unknown.hold_for.total_seconds())
-    yield Facts(
-        (
-            ("Rollback", (f"combined evidence of harm at {1 / decision.harm_level:g}: at most "
-                          f"{100 * decision.harm_level:g} % chance to blame a good candidate",)),
-            ("Promotion", (f"every guardrail proven safe at {1 / decision.safe_level:g}: at most "
-                           f"{100 * decision.safe_level:g} % chance per metric to pass a bad "
-                           f"one; {_last_word(attempt)}",)),
-            ("Harm is", (f"a rate above {margin}{safe}, or beyond the limit",)),
-            ("Shortest", (f"{decision.min_looks} intervals of "
-                          f"{wording.duration(monitoring.interval.total_seconds())} per step",)),
-            ("Longest", (f"{wording.duration(decision.max_duration.total_seconds())}, then "
-                         f"{decision.on_inconclusive}",)),
-            ("Without data", (f"hold; weight 0 after {unknown}",)),
-        )
-    )  # fmt: skip
-    yield Table(
-        ("Step", "Weight", "At least", "Candidate requests"),
-        tuple(
-            Row(
-                (
-                    (str(at),),
-                    (f"{one.weight} %",),
-                    (wording.duration(one.min_duration.total_seconds()),),
-                    (wording.count(one.min_samples),),
-                )
-            )
-            for at, one in enumerate(rollout.steps, start=1)
-        ),
-        (1, 2, 3),
-    )
-
-
-def _last_word(attempt: Attempt) -> str:
-    manual = attempt.spec.rollout.decision.promotion is Promotion.MANUAL
-    return "a person has the last word" if manual else "automatic"
-
-
 def _replay(found: Replay | None) -> Iterator[Block]:
     if found is None:
         return
@@ -266,12 +174,18 @@ def _replay(found: Replay | None) -> Iterator[Block]:
             "table, not equal.",
         )
     )
-    for one in found.questions:
+    room = _MOST_QUERIES
+    for at, one in enumerate(found.questions):
+        room -= len(one.text)
+        if room < 0:
+            left = len(found.questions) - at
+            yield Paragraph((f"{left} more metrics are asked in the same way.",))
+            break
         yield Paragraph((Code(one.metric), f": {one.about}"))
         yield Listing(one.text)
     for name, why in found.refused:
         yield Paragraph((Code(name), f": not read, {why}."))
-    if found.raw:
+    if found.raw and len(found.raw) < _MOST_QUERIES:
         yield Paragraph(("The raw samples that the operator counted, with its own selector:",))
         yield Listing(found.raw)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from modelhandoff.analysis import MetricVerdict, Role, wording
 from modelhandoff.api.monitoring import Metric, MetricType
@@ -33,6 +33,8 @@ _SAID = {
     "Unknown": "unknown",
 }
 _RANK = {"Fail": 0, "Unknown": 1, "Pending": 2, "Pass": 3}
+MOST_DRAWN: Final = 20
+"""Metrics whose evidence is drawn, the worst first; the table has all."""
 _VOTING = (Role.Guardrail, Role.Success, Role.Watch)
 
 
@@ -148,7 +150,8 @@ def evidence(attempt: Attempt, judged: Judged, found: Iterable[Finding]) -> Figu
         if one.judged is None:
             continue
         group, more = _of_metric(one.judged, harm, safe)
-        groups.append((one.metric.name, group))
+        if group and len(groups) <= MOST_DRAWN:
+            groups.append((one.metric.name, group))
         rows += more
     told = f"Evidence at look {judged.looks}; rollback at {bound}."
     return Figure(

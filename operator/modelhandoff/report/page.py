@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 
 from modelhandoff.report.document import (
     Block,
@@ -24,7 +25,8 @@ from modelhandoff.report.document import (
 )  # fmt: skip
 from modelhandoff.report.style import STYLE
 
-_LONG = 90
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC)")
+_LONG = 60
 """Characters from which on a fact gets a line of its own."""
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -48,7 +50,7 @@ def to_html(report: Report) -> str:
         "<main>",
         f'<header class="{report.tone}">',
         f'<p class="about">Decision report · {_escaped(report.about)}</p>',
-        f"<h1>{_escaped(report.headline)}</h1>",
+        f"<h1>{_text(report.headline)}</h1>",
         f'<p class="why">{_escaped(report.why)}</p>' if report.why else "",
         "</header>",
         *(_block(one) for one in report.blocks),
@@ -129,7 +131,7 @@ def _inline(one: Inline) -> str:
             return f'<b class="mark {tone}">{_escaped(text)}</b>'
         case _:
             space = " " if one[:1] == " " else ""
-            return space + _escaped(one) + (" " if len(one) > 1 and one[-1:] == " " else "")
+            return space + _text(one) + (" " if len(one) > 1 and one[-1:] == " " else "")
 
 
 def _listing(text: str) -> str:
@@ -139,6 +141,10 @@ def _listing(text: str) -> str:
         shown = " " * indent + _exact(line)
         out.append(f"<i>{shown}</i>" if line.startswith("#") else shown)
     return "\n".join(out)
+
+
+def _text(text: str) -> str:
+    return _TIME.sub(r"<time>\1</time>", _escaped(text))
 
 
 def _exact(text: str) -> str:

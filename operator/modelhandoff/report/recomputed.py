@@ -20,7 +20,7 @@ from modelhandoff.analysis.split import FIRST_LOOK
 from modelhandoff.report.export import Attempt
 from modelhandoff.rollout.judging import Binned, plan_of, progress_of
 
-MOST_SHAPES: Final = 6
+MOST_SHAPES: Final = 4
 """Distributions that are drawn; the strongest evidence first."""
 
 

@@ -25,6 +25,7 @@ h1{margin:0;font-size:24px;line-height:1.3;overflow-wrap:anywhere}
 h2{margin:40px 0 12px;font-size:19px;line-height:1.3}
 p,li{overflow-wrap:anywhere}
 p{margin:10px 0}ul{margin:10px 0;padding-left:22px}li{margin:4px 0}
+time{white-space:nowrap}
 .quiet{color:var(--soft);font-size:14px}
 code,pre{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 code{background:var(--code);border-radius:4px;padding:1px 5px;overflow-wrap:anywhere}
