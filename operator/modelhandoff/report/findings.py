@@ -123,7 +123,7 @@ def notes(found: Iterable[Finding]) -> tuple[Line, ...]:
         if one.judged is None:
             continue
         told = [one.judged.note] if one.judged.note else []
-        if one.judged.culprits:
+        if one.judged.culprits not in ((), (one.metric.name,)):
             told.insert(0, f"Strongest in {', '.join(one.judged.culprits)}.")
         if one.judged.phi > 1.05:
             told.append(f"Spread {one.judged.phi:.2f} times that of independent requests.")
@@ -258,7 +258,7 @@ def split(judged: Judged) -> Line:
     """Whether the traffic was split as planned."""
     if judged.split_e is None:
         return ("too few intervals to test",)
-    told = wording.evidence(judged.split_e)
+    told = words.power(math.log(max(judged.split_e, 1e-300)))
     if judged.split_e >= 1000.0:
         return (Mark("does not match the weights", Tone.BAD), f" (evidence {told} of 1,000)")
     return (f"as planned, within 10 % (evidence of a mismatch {told} of 1,000)",)

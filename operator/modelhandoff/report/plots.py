@@ -140,7 +140,7 @@ def bars(rows: Sequence[tuple[str, Sequence[Bar]]], told: str) -> Plot:
                 y += 8
             y += 26
         bottom = y - 18
-        jump = 1 if span / (top - _LOWEST) >= 38 else 2
+        jump = math.ceil(50.0 * (top - _LOWEST) / span)
         for power in range(int(_LOWEST), int(top) + 1):
             if (power - int(_LOWEST)) % jump == 0:
                 out.append(_line(x(power), 26, x(power), bottom, "zero" if power == 0 else "grid"))

@@ -62,7 +62,8 @@ figure .quiet{margin:2px 0 10px}
 svg{display:block;max-width:100%;height:auto}
 .narrow{display:none}
 svg text{font:12.5px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif;fill:var(--ink)}
-svg .small{font-size:12px;fill:var(--soft)}svg .strong{font-weight:600}
+svg .small{font-size:12px;fill:var(--soft);paint-order:stroke;stroke:var(--card);stroke-width:3px}
+svg .strong{font-weight:600}
 svg .grid{stroke:var(--rule)}svg .zero,svg .axis{stroke:var(--soft)}
 svg .track{fill:var(--track)}
 svg .harm{fill:var(--bad);opacity:.45}svg .safe{fill:var(--good);opacity:.45}

@@ -117,4 +117,6 @@ def power(log_e: float) -> str:
     """An e-value from its natural log."""
     if log_e > 690.0:
         return "over 10^299"
+    if log_e < math.log(0.005):
+        return "under 0.01"
     return wording.evidence(math.exp(log_e))

@@ -166,3 +166,5 @@ def test_values_and_limits_are_written_like_the_status():
     assert words.interval(RATE, (0.0098, 0.0131), ratio=False) == "0.98 % to 1.31 %"
     assert words.limit(RATE) == "at most 1 %"
     assert words.power(800.0) == "over 10^299"
+    assert words.power(-200.0) == "under 0.01"
+    assert words.power(math.log(132.0)) == "132"
