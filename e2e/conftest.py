@@ -1,7 +1,7 @@
 """One stack for the whole run; a namespace, a host name and a client per test.
 
-Tests run side by side (``-n 3``) on the one stack. Those that disturb what all share (operator,
-Prometheus) are marked ``alone`` and wait until no other test runs.
+Tests run side by side (``-n 3 --dist loadgroup``) on the one stack. Those that disturb what all
+share (operator, Prometheus) are marked ``alone`` and wait until no other test runs.
 
 ``MODELHANDOFF_STACK=NAME`` uses an instance that runs already and leaves it running.
 """
@@ -26,6 +26,9 @@ from e2e.stack import ROOT, Stack
 
 RUNNING = "MODELHANDOFF_STACK"
 GPUS = 12
+PATIENCE = 30.0
+"""Seconds until a request counts as lost. On a machine with ten times the work it has processors
+for, everything stands still for ten seconds now and then; what is lost never comes."""
 _started: list[Stack] = []
 
 
@@ -34,9 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "rate(n): requests a second, instead of 40")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that disturb others come last: until then nobody waits for nobody."""
+    """Those that disturb others come last, so that nobody waits before there is need to."""
     items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+    for item in items:
+        if item.path.name == "test_cluster_tool.py":  # they share a cluster of their own
+            item.add_marker(pytest.mark.xdist_group("cluster-tool"))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -91,7 +98,11 @@ def _case(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Case]:
     stack.namespace(name)
     rate = request.node.get_closest_marker("rate")
     traffic = stack.traffic(
-        host=f"{name}.example", rate=rate.args[0] if rate else 40, duration=1800
+        host=f"{name}.example",
+        rate=rate.args[0] if rate else 40,
+        duration=1800,
+        timeout=PATIENCE,
+        max_in_flight=1024,
     )
     found = Case(stack, name, f"{name}.example", traffic, RouteWatch(stack, name))
     try:
