@@ -1,7 +1,8 @@
 """What the judgement engine costs: ``python -m tests.bench_analysis``.
 
-Times are the best of several passes on one core (the least disturbed one), with the median beside
-it; a pass does for each handoff what the operator does when an interval has closed.
+Times are processor time of one core, the best of several passes (the least disturbed one), with the
+median beside it where named; a pass does for each handoff what the operator does when an interval
+has closed.
 """
 
 from __future__ import annotations
@@ -93,12 +94,12 @@ def case(kinds: tuple[str, ...], seed: int, coming: int = 12) -> Case:
 
 
 def best(work: Callable[[], object], passes: int) -> tuple[float, float]:
-    """(least, median) seconds of one pass."""
+    """(least, median) processor seconds of one pass."""
     took = []
     for _ in range(passes):
-        begin = time.perf_counter()
+        begin = time.process_time()
         work()
-        took.append(time.perf_counter() - begin)
+        took.append(time.process_time() - begin)
     return min(took), statistics.median(took)
 
 

@@ -8,7 +8,7 @@ import math
 import os
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +24,6 @@ from tests.calibration.world import BIG
 
 SEED = 20240229
 ROOT = Path(__file__).parents[2]
-Cells = Mapping[str, list[Any]]
 
 
 class Playable(Protocol):
@@ -85,38 +84,73 @@ def _plain(one: Any) -> Any:
     return [str(one.decision), one.look, one.reason]
 
 
-def simulate(todo: list[Work], jobs: int, keep: Callable[[Cells], None]) -> None:
+def simulate(todo: list[Work], jobs: int, raw: Raw) -> None:
     """All cells over the cores; the answer does not depend on their number or order.
 
-    ``keep`` is called with everything so far whenever a cell is complete.
+    Every cell advances by the same share of its runs, so that the page can be written at any time.
+    Parts that ``raw`` has already are not simulated again.
     """
-    found: dict[str, dict[int, list[Any]]] = {work.key: {} for work in todo}
-    expected = {work.key: math.ceil(work.seeds / work.chunk) for work in todo}
     bar = Progress(
         TextColumn("{task.description:<60}"), BarColumn(), MofNCompleteColumn(),
         TimeRemainingColumn(),
     )  # fmt: skip
+    tasks: list[tuple[float, Work, int]] = sorted(
+        (
+            (at / work.seeds, work, at)
+            for work in todo
+            for at in range(0, work.seeds, work.chunk)
+            if at not in raw.parts.get(work.key, {})
+        ),
+        key=lambda task: task[0],
+    )
+    roots = {w.key: np.random.SeedSequence([SEED, zlib.crc32(w.key.encode())]) for w in todo}
+    seeds = {work.key: roots[work.key].spawn(work.seeds) for work in todo}
     with bar, ProcessPoolExecutor(jobs) as pool:
-        waiting = {}
-        for work in todo:
-            root = np.random.SeedSequence([SEED, zlib.crc32(work.key.encode())])
-            seeds = root.spawn(work.seeds)
-            for at in range(0, work.seeds, work.chunk):
-                task = pool.submit(play, work.cell, seeds[at : at + work.chunk])
-                waiting[task] = (work.key, at)
+        waiting = {
+            pool.submit(play, work.cell, seeds[work.key][at : at + work.chunk]): (work.key, at)
+            for _, work, at in tasks
+        }
         progress = bar.add_task("calibrating", total=len(waiting))
         for done in as_completed(waiting):
             key, at = waiting[done]
-            found[key][at] = done.result()
+            raw.add(key, at, done.result())
             bar.update(progress, advance=1, description=key[:60])
-            if len(found[key]) == expected[key]:
-                keep(
-                    {
-                        key: [one for at in sorted(parts) for one in parts[at]]
-                        for key, parts in found.items()
-                        if len(parts) == expected[key]
-                    }
-                )
+    raw.save()
+
+
+class Raw:
+    """Results by cell and first seed of the part, kept in a file while they arrive."""
+
+    def __init__(self, path: Path, *, resume: bool) -> None:
+        self._path = path
+        self._saved = 0.0
+        self.parts: dict[str, dict[int, list[Any]]] = {}
+        if resume and path.exists():
+            found = json.loads(path.read_text())["parts"]
+            self.parts = {
+                key: {int(at): part for at, part in parts.items()} for key, parts in found.items()
+            }
+
+    def add(self, key: str, at: int, part: list[Any]) -> None:
+        """Keep one part; written to the file every ten seconds."""
+        self.parts.setdefault(key, {})[at] = part
+        if time.monotonic() - self._saved > 10.0:
+            self.save()
+
+    def save(self) -> None:
+        """Write everything so far."""
+        self._saved = time.monotonic()
+        head = {"date": datetime.now(UTC).date().isoformat(), "seed": SEED}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text(json.dumps({"head": head, "parts": self.parts}))
+
+
+def cells(raw: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """All runs of every cell, in the order of their seeds."""
+    return {
+        key: [one for at in sorted(parts, key=int) for one in parts[at]]
+        for key, parts in raw["parts"].items()
+    }
 
 
 def main() -> None:
@@ -127,27 +161,16 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "calibration.md")
     parser.add_argument("--raw", type=Path, default=ROOT / ".work" / "calibration.json")
+    parser.add_argument("--resume", action="store_true", help="keep the runs that --raw has")
     parser.add_argument("--render", action="store_true", help="only write the page from --raw")
     asked = parser.parse_args()
     if not asked.render:
-        begin = time.monotonic()
-        asked.raw.parent.mkdir(parents=True, exist_ok=True)
-
-        def keep(cells: Cells) -> None:
-            head = {
-                "date": datetime.now(UTC).date().isoformat(),
-                "seed": SEED,
-                "minutes": round((time.monotonic() - begin) / 60.0, 1),
-                "jobs": asked.jobs,
-                "load": round(os.getloadavg()[0], 1),
-                "scale": asked.scale,
-            }
-            asked.raw.write_text(json.dumps({"head": head, "cells": cells}))
-
-        simulate(works(asked.scale, asked.only), asked.jobs, keep)
+        raw = Raw(asked.raw, resume=asked.resume)
+        simulate(works(asked.scale, asked.only), asked.jobs, raw)
     from tests.calibration.report import write
 
-    write(json.loads(asked.raw.read_text()), asked.output)
+    found = json.loads(asked.raw.read_text())
+    write(found["head"], cells(found), asked.output)
     print(f"wrote {asked.output}")
 
 

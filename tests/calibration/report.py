@@ -28,16 +28,13 @@ candidate / baseline; a look is an interval of 30 s. "±" is the standard error,
 """
 
 
-def write(found: Mapping[str, Any], output: Path) -> None:
+def write(head: Mapping[str, Any], cells: Cells, output: Path) -> None:
     """The whole page."""
-    cells: Cells = found["cells"]
-    head = found["head"]
     problems: list[str] = []
     parts = [
         HEAD,
-        f"Command `make calibrate`, {head['date']}, seed {head['seed']}"
-        + ("" if head["scale"] == 1.0 else f", {head['scale']:g} of the runs")
-        + ".\n",
+        f"Command `make calibrate`, {head['date']}, seed {head['seed']}, "
+        f"{sum(len(one) for one in cells.values()):,} runs.\n",
         *_endings(cells, problems),
         *_false_rollbacks(cells, problems),
         *_delays(cells, problems),
@@ -84,6 +81,15 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [*out, *("| " + " | ".join(row) + " |" for row in rows), ""]
 
 
+def _runs(cells: Cells, kind: str) -> str:
+    """ "200", or "100 to 200", runs per cell."""
+    numbers = sorted(len(found) for key, found in cells.items() if key.startswith(kind) and found)
+    if not numbers:
+        return "0"
+    low, high = numbers[0], numbers[-1]
+    return str(high) if low == high else f"{low} to {high}"
+
+
 # --- sections -----------------------------------------------------------------------------------
 
 
@@ -98,7 +104,7 @@ def _endings(cells: Cells, problems: list[str]) -> list[str]:
             found = cells.get(f"ending/{key}")
             row.append(_ending(key, found, problems) if found else "-")
         rows.append(row)
-    runs = max((len(v) for k, v in cells.items() if k.startswith("ending/")), default=0)
+    runs = _runs(cells, "ending/")
     return [
         "## How rollouts end: the full engine",
         "",
@@ -179,7 +185,7 @@ def _false_rollbacks(cells: Cells, problems: list[str]) -> list[str]:
                         )
                 row.append(f"{shown[0]}; {shown[1]} ({hoped[2 * at]:g}; {hoped[2 * at + 1]:g})")
             rows.append(row)
-        runs = max((len(v) for k, v in cells.items() if k.startswith("false/")), default=0)
+        runs = _runs(cells, "false/")
         out += _table([f"noise, {title} ({runs} runs)", "size", "A", "B"], rows)
     return out
 
@@ -371,7 +377,7 @@ def _rivals(cells: Cells) -> list[str]:
                     cell.name.split("/")[1], *(_rival([one[rule] for one in found])
                                                for rule in rivals.RULES)
                 ])  # fmt: skip
-        runs = max((len(v) for k, v in cells.items() if k.startswith("rival/")), default=0)
+        runs = _runs(cells, "rival/")
         out += _table([f"{size}, {runs} runs", *rivals.RULES], rows)
     return out
 

@@ -19,7 +19,7 @@ from modelhandoff.analysis.plan import FairnessPlan, MeanPlan, Role
 from modelhandoff.analysis.readout import Readout, harm_sign
 from modelhandoff.analysis.sources import recent
 
-__all__ = ["Check", "check_all", "data_share", "undetermined"]
+__all__ = ["Check", "check_all", "data_share", "proofs_hold", "undetermined"]
 
 Array = NDArray[np.float64]
 
@@ -151,6 +151,15 @@ def _proofs(c: Compiled, r: Readout, at: int) -> list[Proof]:
         elif not (isinstance(s.plan, FairnessPlan) and s.key.endswith(f"/{s.plan.reference}")):
             out.append((r.series[i].log_safe, need, ("series", i)))
     return out
+
+
+def proofs_hold(c: Compiled, r: Readout) -> bool:
+    """Whether every proof that any metric owes holds now (the last looks are not asked)."""
+    return all(
+        log_e >= needed
+        for at in range(len(c.plan.metrics))
+        for log_e, needed, _ in _proofs(c, r, at)
+    )
 
 
 def _recent(c: Compiled, v: Views, r: Readout, at: int, window: tuple[Array, Array, Array]) -> bool:

@@ -7,6 +7,8 @@ functions the operator runs, with the progress (step, looks, time) that it would
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from modelhandoff.analysis.checks import proofs_hold
+from modelhandoff.analysis.compiled import compiled
 from modelhandoff.analysis.evidence import Evidence, observe, readout
 from modelhandoff.analysis.intervals import Interval
 from modelhandoff.analysis.judge import judge
@@ -76,13 +78,18 @@ class Replay:
     def undecided(self, now: float) -> bool:
         """Whether the verdict can only be to go on or to hold, without computing it.
 
-        Before ``min_looks`` of a step nothing rises; only evidence for harm can decide then.
+        Without evidence for harm a rollout can only rise or be promoted: not before ``min_looks``
+        of its step, and on the last step not while a proof is missing.
         """
         plan = self.plan
         over = self._max_seconds is not None and now - (self._begin or 0.0) >= self._max_seconds
         lasting = any(isinstance(m, DriftPlan) and m.sustained is not None for m in plan.metrics)
-        harmless = readout(plan, self.evidence).total_e * plan.harm_level < 1.0
-        return self._looks < plan.min_looks and harmless and not over and not lasting
+        found = readout(plan, self.evidence)
+        if over or lasting or found.total_e * plan.harm_level >= 1.0:
+            return False
+        if self._looks < plan.min_looks:
+            return True
+        return self._step >= len(plan.steps) - 1 and not proofs_hold(compiled(plan), found)
 
     def verdict(self, now: float) -> Verdict:
         """The verdict on everything so far at time ``now`` (seconds since the epoch)."""

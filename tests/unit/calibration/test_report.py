@@ -16,7 +16,7 @@ TITLES = (
     "Drift, sustained drift, means", "The planner against", "Points the design left",
     "Side by side",
 )  # fmt: skip
-HEAD = {"date": "2024-02-29", "seed": 1, "scale": 1.0}
+HEAD = {"date": "2024-02-29", "seed": 1}
 
 
 @cache
@@ -46,7 +46,7 @@ def invented():
 
 def test_every_section_is_written_and_nothing_deviates(tmp_path):
     page = tmp_path / "calibration.md"
-    write({"head": HEAD, "cells": invented()}, page)
+    write(HEAD, invented(), page)
     text = page.read_text()
     for title in TITLES:
         assert f"## {title}" in text
@@ -73,7 +73,7 @@ def test_every_section_is_written_and_nothing_deviates(tmp_path):
 )  # fmt: skip
 def test_a_deviation_is_named(tmp_path, key, results, said):
     page = tmp_path / "calibration.md"
-    write({"head": HEAD, "cells": {**invented(), key: results}}, page)
+    write(HEAD, {**invented(), key: results}, page)
     assert f"- {said}." in page.read_text()
 
 
