@@ -167,7 +167,7 @@ class Api:
     ) -> Any:
         import urllib3
 
-        url = self._way.server + quote(path) + ("?" + urlencode(query) if query else "")
+        url = self._way.server + quote(path, safe="/:") + ("?" + urlencode(query) if query else "")
         headers = {"Accept": "application/json", "User-Agent": MANAGER}
         data = None
         if body is not None:

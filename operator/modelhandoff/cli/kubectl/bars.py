@@ -60,6 +60,9 @@ def gauge(metric: Mapping[str, Any], spec: Mapping[str, Any]) -> Gauge:
     pair = (float(interval[0]), float(interval[1])) if interval and len(interval) == 2 else None
     below = True
     is_ratio = ratio is not None or kind in ("Mean", "Count")
+    if kind in _SHARES and ratio is not None and limit is not None and limit < 1.0:
+        # Judged against its own limit and against the baseline; the interval is the ratio's.
+        is_ratio, pair = False, None
     value = ratio if is_ratio else metric.get("candidate")
     if kind == "Mean" and limit is not None:
         below = spec.get("direction") == "Decrease"
@@ -131,6 +134,12 @@ def values(metric: Mapping[str, Any], found: Gauge) -> str:
     baseline = metric.get("baseline")
     if baseline is not None and not found.ratio:
         told += f", baseline {found.text(float(baseline))}"
+    ratio = metric.get("ratio")
+    if ratio is not None and not found.ratio:
+        told += f", ratio {ratio:.3g}x"
+        ends = metric.get("interval") or ()
+        if len(ends) == 2:
+            told += f" ({ends[0]:.3g}x to {ends[1]:.3g}x)"
     return told
 
 

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from modelhandoff.analysis.judge import RISE_BELOW
 from modelhandoff.cli.kubectl import bars, lookup
 from modelhandoff.cli.kubectl.api import Api
 from modelhandoff.cli.kubectl.judged import Judged, rejudge
@@ -22,9 +23,6 @@ from modelhandoff.cli.kubectl.words import words
 
 if TYPE_CHECKING:
     from modelhandoff.analysis.verdict import MetricVerdict
-
-RISES_BELOW = 3.0
-"""Evidence of harm from which no step is taken (``analysis.judge``)."""
 
 
 def show(api: Api, name: str, *, everywhere: bool) -> None:
@@ -118,7 +116,7 @@ def _rules(view: View, judged: Judged | None) -> list[Any]:
         _line(
             "On",
             (
-                f"to the next step with evidence of harm below {RISES_BELOW:g}, at least "
+                f"to the next step with evidence of harm below {RISE_BELOW:g}, at least "
                 f"{decision.get('minLooks', 30)} looks in the step and the step's own minimums."
             ),
         )
@@ -243,13 +241,14 @@ def _latched(view: View, verdict: Mapping[str, Any]) -> Iterable[Text]:
         if found.value is None or found.limit is None:
             continue
         side = "below" if found.below else "above"
-        ends = found.interval or (found.value, found.value)
-        near = min(ends) if found.below else max(ends)
-        apart = f"its interval begins at {found.text(near)}"
-        yield Text(
+        told = (
             f"{entry['name']} would have had to stay {side} {found.text(found.limit)}; it was "
-            f"{found.text(found.value)} and {apart}."
+            f"{found.text(found.value)}"
         )
+        if found.interval:
+            near = min(found.interval) if found.below else max(found.interval)
+            told += f", at the very best {found.text(near)}"
+        yield Text(f"{told}.")
 
 
 def _running(view: View, judged: Judged, *, ascii_only: bool) -> Iterable[Text]:
@@ -279,8 +278,8 @@ def _running(view: View, judged: Judged, *, ascii_only: bool) -> Iterable[Text]:
         ),
         (elapsed >= least, f"{span(least)} in this step: {span(elapsed)}"),
         (
-            verdict.total_e < RISES_BELOW,
-            f"evidence of harm below {RISES_BELOW:g}: {_evidence(verdict.total_e)}",
+            verdict.total_e < RISE_BELOW,
+            f"evidence of harm below {RISE_BELOW:g}: {_evidence(verdict.total_e)}",
         ),
         (
             not any(m.state == "Unknown" for m in verdict.metrics),
