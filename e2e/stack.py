@@ -112,13 +112,13 @@ class Stack:
             with progress.phase("Install the operator with Helm"):
                 stack.install_operator(values)
         except BaseException:
-            cluster.down()
+            cluster.stop()
             raise
         return stack
 
     def down(self) -> None:
         """End it; nothing stays."""
-        self.cluster.down()
+        self.cluster.stop()
 
     # What a platform team does
 
