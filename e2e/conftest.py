@@ -21,6 +21,7 @@ from e2e.cases import Case, RouteWatch
 from e2e.cluster import Cluster, connect
 from e2e.cluster.addons import set_gpus
 from e2e.cluster.cluster import GPU
+from e2e.cluster.external import ExternalCluster
 from e2e.cluster.progress import Progress
 from e2e.stack import ROOT, Stack
 
@@ -65,13 +66,21 @@ def stack() -> Stack:
     """The whole product on one cluster."""
     running = os.environ.get(RUNNING)
     if running:
-        cluster = connect(running)
-        assert isinstance(cluster, Cluster)
+        cluster = connect(None if os.environ.get("KUBECONFIG") else running)
+        assert isinstance(cluster, Cluster | ExternalCluster)
         if int(cluster.get("node", cluster.node)["status"]["allocatable"].get(GPU, "0")) < GPUS:
             set_gpus(cluster, GPUS)
         return Stack(cluster, ROOT / ".work" / "models")
     _started.append(Stack.start("e2e", gpus=GPUS, progress=Progress()))
     return _started[-1]
+
+
+@pytest.fixture
+def request_log(stack: Stack) -> Cluster:
+    """The cluster, where the log of all requests can be read."""
+    if not isinstance(stack.cluster, Cluster):
+        pytest.skip("the request log is the API server's own; this cluster was started elsewhere")
+    return stack.cluster
 
 
 @pytest.fixture(scope="session")

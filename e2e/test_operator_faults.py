@@ -52,10 +52,9 @@ def test_a_killed_operator_loses_nothing_and_counts_nothing_twice(case: Case) ->
 
 
 def test_a_leader_that_froze_for_a_minute_writes_nothing_when_it_wakes(
-    case: Case, two_operators: dict[str, Raw]
+    case: Case, two_operators: dict[str, Raw], request_log: Cluster
 ) -> None:
-    cluster = case.stack.cluster
-    assert isinstance(cluster, Cluster)
+    cluster = request_log
     case.serve("v1")
     case.apply("v2")
     new = case.workload(case.wait_weight(10))

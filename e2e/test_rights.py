@@ -38,17 +38,15 @@ SPARE: dict[Right, str] = {
 """Rights that the story below does not need, and who does."""
 
 
-def test_every_right_is_used_and_none_is_missing(case: Case) -> None:
-    cluster = case.stack.cluster
-    assert isinstance(cluster, Cluster)
+def test_every_right_is_used_and_none_is_missing(case: Case, request_log: Cluster) -> None:
     case.serve("v1")
     case.apply("v2", STAYS)
     attempt = case.wait_weight(10)["attemptRef"]["name"]
     case.annotate("abort", attempt)
     case.wait("Aborted", timeout=60)
     case.kubectl("delete", "mho", "fraud", "--timeout=60s")
-    used, refused = seen(cluster)
-    allowed = granted(cluster)
+    used, refused = seen(request_log)
+    allowed = granted(request_log)
     assert not refused
     assert not used - allowed
     unused = allowed - used - SPARE.keys()
