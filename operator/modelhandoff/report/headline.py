@@ -132,7 +132,11 @@ def _ended(export: Export) -> Headline:
     word = _ENDED.get(state.phase, str(state.phase))
     served = serving(export)
     first = attempt.kind is AttemptKind.INITIAL and export.baseline is None
-    if first:
+    # A person may abort although no pod of the baseline is ready; only the traffic is sure then.
+    insisted = state.phase is Phase.ABORTED and state.first_weight_at is not None
+    if insisted:
+        sentence = f"{word} at {since}: 100 % on {served}."
+    elif first:
         sentence = f"{word} at {since}: nothing served before, and nothing serves."
     else:
         sentence = f"{word} at {since}; production is safe: 100 % on {served}."
@@ -147,7 +151,7 @@ def _ended(export: Export) -> Headline:
         sentence,
         Tone.BAD if bad or first else Tone.WAIT,
         word,
-        "nothing serves" if first else "yes",
+        "nothing serves" if first else "traffic is back" if insisted else "yes",
         "nothing" if first else served,
         share(export),
         since,

@@ -91,6 +91,13 @@ def test_an_end_under_traffic_that_is_no_rollback_is_not_red(outcome, reason):
     assert "1.4.0 had up to 10 % for" in found.headline
 
 
+def test_an_abort_under_traffic_claims_only_where_the_traffic_is():
+    found = report(attempt(ended(GOOD, Outcome.ABORT, "Aborted", looks=12)))
+    assert "safe" not in found.headline
+    assert f"100 % on the version before ({BASELINE})" in found.headline
+    assert facts(found)["Production safe"] == "traffic is back"
+
+
 def test_the_first_version_is_said_to_be_unjudged():
     state = untouched(Outcome.INITIAL, "Initial", "The first version.").but(promoted_at=at(100))
     found = report(attempt(state, kind="Initial", ordinal=1))
