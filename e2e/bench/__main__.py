@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import sys
+from typing import Any
 
 from e2e.bench.runs import Bench, promote, say, scale
 
@@ -22,7 +23,7 @@ async def main(arguments: argparse.Namespace) -> int:
     if unknown:
         print(f"--only: no such part; got {', '.join(sorted(unknown))}; allowed {', '.join(PARTS)}")
         return 2
-    results = {}
+    results: dict[str, Any] = {}
     if "promote" in parts:
         # So much traffic that the run's length is its steps', not that of the proofs.
         bench = await Bench.start(arguments.scrape, rate=1000)

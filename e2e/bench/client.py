@@ -56,7 +56,11 @@ class Client:
     async def watch(self, path: str) -> AsyncIterator[tuple[str, Raw]]:
         """Everything there is and everything that changes, for ever."""
         while True:
-            listed = await self.request("GET", path)
+            try:
+                listed = await self.request("GET", path)
+            except RuntimeError:  # a kind that was installed a moment ago answers 429
+                await asyncio.sleep(0.5)
+                continue
             for item in listed["items"]:
                 yield "ADDED", item
             version = listed["metadata"]["resourceVersion"]

@@ -178,7 +178,7 @@ class Bench:
         """Wait until so many handoffs are in a phase."""
 
         async def there() -> bool:
-            return (await self.phases())[phase] >= count
+            return bool((await self.phases())[phase] >= count)
 
         return await until(f"{count} handoffs {phase}", there, patience, every=1.0)
 

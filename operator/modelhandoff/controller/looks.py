@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from modelhandoff.metrics.trouble import Trouble
 from modelhandoff.rollout.actions import Collected
 from modelhandoff.rollout.context import Context
 from modelhandoff.rollout.judging import (
+    Memory,
     bin_edges,
     judge_again,
     judge_intervals,
@@ -38,6 +40,9 @@ log = logging.getLogger(__name__)
 SOONEST = 0.5
 """Seconds: a look that is due is never asked for more often than this."""
 
+REMEMBERED = 512
+"""Attempts whose evidence is kept decoded, about 100 KB each."""
+
 
 @dataclass(slots=True)
 class _Asked:
@@ -47,25 +52,46 @@ class _Asked:
 
 
 class Looks:
-    """What every pass asks of the metrics; stateless but for the collector's own caches."""
+    """What every pass asks of the metrics; what it remembers only spares work."""
 
     def __init__(self, collector: Collector, lag: float, telemetry: Telemetry) -> None:
         self._collector = collector
         self._lag = lag
         self._telemetry = telemetry
+        self._memories: dict[str, Memory] = {}
+        # One judgement per turn of the event loop: looks fall due together, and two hundred of
+        # them in a row would keep the lease from being renewed.
+        self._turn = asyncio.Lock()
 
     def of_pass(self) -> Pass:
         """A new pass: the metrics are asked at most once until its answer has been stored."""
-        return Pass(self._collector, self._lag, self._telemetry)
+        return Pass(self._collector, self._lag, self._telemetry, self._memory, self._turn)
+
+    def _memory(self, attempt: str) -> Memory:
+        """What is remembered of an attempt, by uid; of very many only the newest."""
+        found = self._memories.pop(attempt, None) or Memory()
+        self._memories[attempt] = found
+        while len(self._memories) > REMEMBERED:
+            del self._memories[next(iter(self._memories))]
+        return found
 
 
 class Pass:
     """One pass's looks. Writes within the pass change the snapshot, so it is asked repeatedly."""
 
-    def __init__(self, collector: Collector, lag: float, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        collector: Collector,
+        lag: float,
+        telemetry: Telemetry,
+        memory: Callable[[str], Memory],
+        turn: asyncio.Lock,
+    ) -> None:
         self._collector = collector
         self._lag = lag
         self._telemetry = telemetry
+        self._memory = memory
+        self._turn = turn
         self._asked: _Asked | None = None
 
     async def collect(self, snapshot: Snapshot) -> Collected | None:
@@ -76,6 +102,20 @@ class Pass:
             return None
         now = snapshot.now.timestamp()
         answer = await self._ask(ctx, wanted, now)
+        if isinstance(answer, Unknown):
+            return Collected(
+                unknown_reason=str(answer.reason),
+                unknown_message=answer.message,
+                next_due=max(SOONEST, answer.retry_at - now),
+            )
+        async with self._turn:
+            return self._judge(ctx, wanted, answer, now)
+
+    def _judge(
+        self, ctx: Context, wanted: Measurement, answer: Closed | NotYet, now: float
+    ) -> Collected:
+        assert ctx.attempt is not None
+        memory, at = self._memory(ctx.attempt.uid), ctx.now
         match answer:
             case Closed():
                 return judge_intervals(
@@ -83,22 +123,15 @@ class Pass:
                     ctx.state,
                     answer.intervals,
                     answer.cursor.to_json(),
-                    snapshot.now,
+                    at,
                     edges=answer.edges,
                     next_due=self._next(wanted, now),
                     warnings=answer.warnings,
+                    memory=memory,
                 )
             case NotYet():
                 due = max(SOONEST, answer.until - now)
-                return judge_again(ctx.spec, ctx.state, snapshot.now, due) or Collected(
-                    next_due=due
-                )
-            case Unknown():
-                return Collected(
-                    unknown_reason=str(answer.reason),
-                    unknown_message=answer.message,
-                    next_due=max(SOONEST, answer.retry_at - now),
-                )
+                return judge_again(ctx.spec, ctx.state, at, due, memory) or Collected(next_due=due)
 
     async def _ask(self, ctx: Context, wanted: Measurement, now: float) -> Answer:
         assert ctx.attempt is not None

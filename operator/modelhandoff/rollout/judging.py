@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypedDict
 
@@ -33,6 +34,7 @@ from modelhandoff.analysis import (
 )
 from modelhandoff.analysis.drift import merge_bins
 from modelhandoff.analysis.evidence import Evidence
+from modelhandoff.analysis.verdict import Verdict
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.monitoring import Metric, MetricType
 from modelhandoff.rollout.actions import Collected
@@ -53,6 +55,55 @@ class Binned(TypedDict):
 
 Binning = Mapping[str, Binned]
 """By measurement key: ``<metric>``, or ``<metric>/<output>`` where a server has several."""
+
+
+SAME_MOMENT = 1.0
+"""Seconds within which the clock alone does not make another verdict."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the last look at one attempt made of its checkpoint, so that it need not be read again.
+
+    Only spares work: whatever is judged with it is judged the same without it.
+
+    Attributes:
+        spec, bins, evidence: what the rest was made of.
+        plan, found: the plan and the evidence behind the text.
+        progress, verdict: the last question and its answer.
+    """
+
+    spec: ModelHandoffSpec | None = None
+    bins: str = ""
+    evidence: str = ""
+    plan: Plan | None = None
+    found: Evidence | None = None
+    progress: Progress | None = None
+    verdict: Verdict | None = None
+
+    def resume(self, spec: ModelHandoffSpec, bins: str, evidence: str) -> bool:
+        """Whether this is about exactly this checkpoint."""
+        return (
+            bool(evidence) and self.spec is spec and (self.bins, self.evidence) == (bins, evidence)
+        )
+
+    def answer(self, progress: Progress) -> Verdict | None:
+        """The verdict, if the same was asked a moment ago."""
+        before = self.progress
+        if before is None:
+            return None
+        elapsed = progress.elapsed_seconds - before.elapsed_seconds
+        step = progress.step_elapsed_seconds - before.step_elapsed_seconds
+        silent = progress.seconds_without_data - before.seconds_without_data
+        if not all(0.0 <= one < SAME_MOMENT for one in (elapsed, step, silent)):
+            return None
+        now = replace(
+            progress,
+            elapsed_seconds=before.elapsed_seconds,
+            step_elapsed_seconds=before.step_elapsed_seconds,
+            seconds_without_data=before.seconds_without_data,
+        )
+        return self.verdict if now == before else None
 
 
 def measurement(ctx: Context) -> Measurement | None:
@@ -84,12 +135,15 @@ def judge_intervals(
     edges: Mapping[str, tuple[float, ...]] | None = None,
     next_due: float | None = None,
     warnings: tuple[str, ...] = (),
+    memory: Memory | None = None,
 ) -> Collected:
     """Add closed intervals to the evidence and judge it; the two checkpoints belong together.
 
     Until every drift metric's bins are known (the first interval in which the baseline has
     data), intervals only move the cursor: a plan must be fixed before the first count is judged.
+    ``memory`` is this attempt's own; it learns what this look finds out.
     """
+    memory = memory or Memory()
     counted = [i for i in intervals if not i.excluded]
     last_data = max(
         [state.last_data, *(i.end for i in intervals if i.requests[0] > 0)], default=0.0
@@ -97,22 +151,37 @@ def judge_intervals(
     requests = state.step_requests + sum(i.requests[0] for i in counted if i.step == state.step)
     bins = _bins(spec, state, intervals, edges or {})
     evidence = state.evidence
+    bins_text = json.dumps(bins, separators=(",", ":")) if bins else state.bins
     looks, step_looks = state.looks, state.step_looks
     verdict = None
     if bins is not None:
-        plan = plan_of(spec, bins)
-        found = Evidence.from_json(plan, json.loads(evidence)) if evidence else Evidence.start(plan)
+        if memory.resume(spec, bins_text, evidence) and memory.plan and memory.found:
+            plan, found = memory.plan, memory.found
+        else:
+            memory.progress = None
+            plan = plan_of(spec, bins)
+            found = (
+                Evidence.from_json(plan, json.loads(evidence)) if evidence else Evidence.start(plan)
+            )
         for interval in intervals:
             found = observe(plan, found, interval)
         looks += len(counted)
         step_looks += sum(1 for i in counted if i.step == state.step)
-        evidence = json.dumps(found.to_json(), separators=(",", ":"))
+        if intervals or not evidence:
+            memory.progress = None
+            evidence = json.dumps(found.to_json(), separators=(",", ":"))
         after = state.but(step_looks=step_looks, step_requests=requests, last_data=last_data)
-        verdict = judge(plan, found, progress_of(spec, after, now))
+        progress = progress_of(spec, after, now)
+        verdict = memory.answer(progress)
+        if verdict is None:
+            verdict = judge(plan, found, progress)
+            memory.progress, memory.verdict = progress, verdict
+        memory.spec, memory.bins, memory.evidence = spec, bins_text, evidence
+        memory.plan, memory.found = plan, found
     return Collected(
         evidence=evidence,
         cursor=cursor,
-        bins=json.dumps(bins, separators=(",", ":")) if bins else state.bins,
+        bins=bins_text,
         looks=looks,
         step_looks=step_looks,
         step_requests=requests,
@@ -125,12 +194,16 @@ def judge_intervals(
 
 
 def judge_again(
-    spec: ModelHandoffSpec, state: AttemptState, now: datetime, next_due: float | None = None
+    spec: ModelHandoffSpec,
+    state: AttemptState,
+    now: datetime,
+    next_due: float | None = None,
+    memory: Memory | None = None,
 ) -> Collected | None:
     """The verdict on the stored evidence, with today's clock; ``None`` before there is any."""
     if not state.evidence:
         return None
-    return judge_intervals(spec, state, (), state.cursor, now, next_due=next_due)
+    return judge_intervals(spec, state, (), state.cursor, now, next_due=next_due, memory=memory)
 
 
 def progress_of(spec: ModelHandoffSpec, state: AttemptState, now: datetime) -> Progress:
