@@ -137,7 +137,7 @@ def values(metric: Mapping[str, Any], found: Gauge) -> str:
     ratio = metric.get("ratio")
     if ratio is not None and not found.ratio:
         told += f", ratio {ratio:.3g}x"
-        ends = metric.get("interval") or ()
+        ends = list(metric.get("interval") or ())
         if len(ends) == 2:
             told += f" ({ends[0]:.3g}x to {ends[1]:.3g}x)"
     return told

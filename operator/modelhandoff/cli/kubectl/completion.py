@@ -83,17 +83,18 @@ def complete() -> None:
 
 
 def candidates(root: Any, words: list[str], incomplete: str) -> list[str]:
-    """What may stand next on the line."""
-    found = (
-        _shell().ShellComplete(root, {}, "kubectl handoff", "_").get_completions(words, incomplete)
-    )
+    """What may stand next on the line, each with its help after a tab."""
+    found = _asker()(root, {}, "kubectl handoff", "_").get_completions(words, incomplete)
     return [f"{item.value}\t{item.help}" if item.help else str(item.value) for item in found]
 
 
-def _shell() -> Any:
-    """Click's completion, which newer releases of typer carry inside."""
+def _asker() -> Any:
+    """Click's completion without a shell; newer releases of typer carry click inside."""
     try:
-        from typer._click import shell_completion as inside
+        from typer._click import shell_completion
     except ImportError:
-        from click import shell_completion as inside  # type: ignore[no-redef]
-    return inside
+        from click import shell_completion  # type: ignore[no-redef]
+    base: Any = shell_completion.ShellComplete
+    # What a shell would need; kubectl asks with plain words.
+    unused = {"source_vars": None, "get_completion_args": None, "format_completion": None}
+    return type("Asker", (base,), unused)

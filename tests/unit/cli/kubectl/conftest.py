@@ -11,7 +11,6 @@ import yaml
 
 from modelhandoff.cli.kubectl import fallback, verbs
 from modelhandoff.cli.kubectl.entry import DEBUG, main
-
 from tests.unit.cli.kubectl.loopback import TOKEN, Loopback, loopback
 from tests.unit.cli.kubectl.world import NAMESPACE, operator
 

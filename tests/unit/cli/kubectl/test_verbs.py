@@ -164,7 +164,7 @@ def test_with_the_operator_down_and_nobody_to_ask_the_line_says_what_to_type(run
 
 
 @pytest.mark.parametrize(("typed", "weight"), [(True, 0), (False, 10)])
-def test_with_the_operator_down_a_person_is_asked(
+def test_with_the_operator_down_a_person_is_asked(  # noqa: PLR0917
     running, call, server, monkeypatch, typed, weight
 ):
     operator(server, renewed_ago=300.0)
@@ -224,7 +224,7 @@ def test_a_handoff_that_was_made_anew_is_not_written_to(running, call, server, m
 
     def slow(*args):
         found = real(*args)
-        server.objects[f"/apis/modelhandoff.dev/v1alpha1/namespaces/payments/modelhandoffs/fraud"][
+        server.objects["/apis/modelhandoff.dev/v1alpha1/namespaces/payments/modelhandoffs/fraud"][
             "metadata"
         ]["uid"] = "another"
         return found

@@ -17,10 +17,9 @@ from modelhandoff.cluster.identity import Identity
 from modelhandoff.cluster.objects import render
 from modelhandoff.cluster.settings import ClusterSettings
 from modelhandoff.rollout.attempt import AttemptState, Entry, Stage, Verdict
-from modelhandoff.rollout.latching import summary
 from modelhandoff.rollout.judging import judge_intervals
+from modelhandoff.rollout.latching import summary
 from tests.builders import IMAGE, handoff
-
 from tests.unit.cli.kubectl.loopback import Loopback
 
 Raw = dict[str, Any]
