@@ -71,6 +71,12 @@ def _groups(cell: RateCell) -> int:
     return 4 if cell.name.startswith(("false/", "falseproof/", "open/")) else 2
 
 
+def _twin(work: Work) -> bytes:
+    """What the seeds depend on: the cell's key, unless it is to see another cell's traffic."""
+    twin = work.cell.twin if isinstance(work.cell, RateCell) else ""
+    return (twin or work.key).encode()
+
+
 def play(cell: Playable, seeds: Sequence[np.random.SeedSequence]) -> list[Any]:
     """One task of a worker: results as plain JSON values."""
     return [_plain(one) for one in cell.play(seeds)]
@@ -103,7 +109,7 @@ def simulate(todo: list[Work], jobs: int, raw: Raw) -> None:
         ),
         key=lambda task: task[0],
     )
-    roots = {w.key: np.random.SeedSequence([SEED, zlib.crc32(w.key.encode())]) for w in todo}
+    roots = {work.key: np.random.SeedSequence([SEED, zlib.crc32(_twin(work))]) for work in todo}
     seeds = {work.key: roots[work.key].spawn(work.seeds) for work in todo}
     with bar, ProcessPoolExecutor(jobs) as pool:
         waiting = {

@@ -48,6 +48,7 @@ class RateCell:
         history_noise: noise of the history when it differs from the run's.
         splits: random splits of baseline pods behind phi_hist (1 = one split of whole arms).
         halves: intervals carry two halves of the baseline (phi_split).
+        twin: cells with the same twin see the same traffic.
         ramp: weights in percent by quarter of the run, instead of the fixed split.
     """
 
@@ -62,6 +63,7 @@ class RateCell:
     history_size: Size | None = None
     history_noise: Noise | None = None
     periodic: bool = False
+    twin: str = ""
     splits: int = 1
     halves: bool = False
     limit: float | None = None

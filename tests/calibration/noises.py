@@ -152,10 +152,13 @@ def open_points() -> list[RateCell]:
         told = "blocks up to 8" if periodic else "all blocks"
         base = {"noise": swing, "history": True, "periodic": periodic, "limit": 0.01,
                 "baseline": 0.003}  # fmt: skip
-        out.append(_cell(f"open/daily swing x5, SLO, {told}, healthy/{BIG}/500/A", BIG,
-                         {**base, "candidate": 0.003}))  # fmt: skip
-        out.append(_cell(f"open/daily swing x5, SLO, {told}, 2 % from look 41/{BIG}/500/A", BIG,
-                         {**base, "candidate": 0.02, "onset": 40}))  # fmt: skip
+        late = {"candidate": 0.02, "onset": 40, "twin": "swing bad"}
+        for name, more in (
+            ("healthy", {"candidate": 0.003, "twin": "swing healthy"}),
+            ("2 % from look 41", late),
+        ):
+            key = f"open/daily swing x5, SLO, {told}, {name}/{BIG}/500/A"
+            out.append(_cell(key, BIG, {**base, **more}))
     return out
 
 
