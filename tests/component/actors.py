@@ -1,21 +1,21 @@
 """Played controllers: Deployments get pods, routes get a gateway's answer, Jobs run.
 
 They see the same objects as the real ones and write the same status fields; how an object fares
-is decided by name beforehand (``Actors.fate``).
+is decided by name beforehand (``Actors.fate``). One task does one thing after another.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from datetime import UTC
 from enum import Enum
 from typing import Any
 
 from modelhandoff.cluster.pods import FETCH, SERVER
 from tests.component.fakeapi.kinds import BY_PLURAL, Kind
-from tests.component.fakeapi.objects import Change, Object, Objects
+from tests.component.fakeapi.objects import ApiError, Change, Object, Reads
+from tests.component.hands import JSON, Hand
 
 POD = BY_PLURAL["", "pods"]
 SERVICE = BY_PLURAL["", "services"]
@@ -37,12 +37,7 @@ class Fate(Enum):
     FAILED = "a Job that fails"
 
 
-@dataclass(frozen=True)
-class Reaction:
-    """What to do about a kind's changes."""
-
-    kind: Kind
-    act: Callable[[Object], None]
+Act = Callable[[Object], Awaitable[None]]
 
 
 class Actors:
@@ -50,23 +45,38 @@ class Actors:
 
     Attributes:
         fate: what becomes of a Deployment or Job, by the beginning of its name.
+        jobs: what becomes of Jobs that ``fate`` does not name.
         gateway: whether the gateway answers at all.
     """
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Reads, hand: Hand) -> None:
         self._objects = objects
+        self._hand = hand
         self.fate: dict[str, Fate] = {}
+        self.jobs = Fate.READY
         self.gateway = True
+        self._waiting: asyncio.Queue[tuple[Act, Object]] = asyncio.Queue()
         self._pending = 0
-        self._acts = {
+        self._acts: dict[Kind, Act] = {
             DEPLOYMENT: self._deployment,
             ROUTE: self._route,
             JOB: self._job,
         }
+        self._task: asyncio.Task[None] | None = None
         objects.listeners.append(self._seen)
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._work())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     @property
     def idle(self) -> bool:
+        if self._task is not None and self._task.done():
+            self._task.result()  # a bug in here must fail the test
         return self._pending == 0
 
     def decide(self, name: str, fate: Fate) -> None:
@@ -78,54 +88,80 @@ class Actors:
         """Look at everything once more, after a change of fate or of the gateway."""
         for kind, act in self._acts.items():
             for obj in self._objects.list(kind):
-                act(obj)
+                self._later(act, obj)
 
     def _seen(self, change: Change) -> None:
         act = self._acts.get(change.kind)
-        if change.kind == POD and change.type == "DELETED":
-            act = self._pod_gone
+        if change.kind == POD:
+            act = self._pod_gone if change.type == "DELETED" else self._pod_going
+            if change.type != "DELETED" and "deletionTimestamp" not in change.after["metadata"]:
+                return
         elif act is None or change.type == "DELETED":
             return
+        self._later(act, change.after)
+
+    def _later(self, act: Act, obj: Object) -> None:
         self._pending += 1
-        asyncio.get_running_loop().call_soon(self._later, act, change.after)
+        self._waiting.put_nowait((act, obj))
 
-    def _later(self, act: Callable[[Object], None], obj: Object) -> None:
-        self._pending -= 1
-        act(obj)
+    async def _work(self) -> None:
+        while True:
+            act, obj = await self._waiting.get()
+            try:
+                await act(obj)
+            except ApiError as error:
+                # Gone or changed meanwhile: what changed it makes us look again.
+                if error.code not in (404, 409):
+                    raise
+            self._pending -= 1
 
-    def _of(self, name: str) -> Fate:
+    def _of(self, name: str, otherwise: Fate = Fate.READY) -> Fate:
         longest = max((p for p in self.fate if name.startswith(p)), key=len, default=None)
-        return Fate.READY if longest is None else self.fate[longest]
+        return otherwise if longest is None else self.fate[longest]
 
     # Deployments
 
-    def _pod_gone(self, pod: Object) -> None:
+    async def _pod_going(self, pod: Object) -> None:
+        # The kubelet's part of a deletion.
+        meta = pod["metadata"]
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": meta["uid"]}}
+        await self._hand.delete(POD, meta["namespace"], meta["name"], options)
+
+    async def _pod_gone(self, pod: Object) -> None:
         for owner in pod["metadata"].get("ownerReferences") or ():
             found = self._objects.find(DEPLOYMENT, pod["metadata"]["namespace"], owner["name"])
             if found is not None:
-                self._deployment(found)
+                await self._deployment(found)
 
-    def _deployment(self, obj: Object) -> None:
+    def _pods(self, deployment: Object) -> list[Object]:
+        meta = deployment["metadata"]
+        return [
+            pod
+            for pod in self._objects.list(POD, meta["namespace"])
+            if any(o["uid"] == meta["uid"] for o in pod["metadata"].get("ownerReferences") or ())
+            and "deletionTimestamp" not in pod["metadata"]
+        ]
+
+    async def _deployment(self, obj: Object) -> None:
         meta = obj["metadata"]
         found = self._objects.find(DEPLOYMENT, meta["namespace"], meta["name"])
         if found is None or found["metadata"]["uid"] != meta["uid"]:
             return
+        if "deletionTimestamp" in found["metadata"]:
+            return
         wanted = found["spec"].get("replicas", 1)
-        pods = [
-            pod
-            for pod in self._objects.list(POD, meta["namespace"])
-            if any(o["uid"] == meta["uid"] for o in pod["metadata"].get("ownerReferences") or ())
-        ]
+        pods = self._pods(found)
         for pod in pods[wanted:]:
-            self._objects.delete(POD, meta["namespace"], pod["metadata"]["name"], actor="played")
+            options = {"gracePeriodSeconds": 0}
+            await self._hand.delete(POD, meta["namespace"], pod["metadata"]["name"], options)
+        pods = pods[:wanted]
         for number in range(len(pods), wanted):
-            self._objects.create(POD, meta["namespace"], _pod(found, number), "played")
+            pods.append(await self._hand.create(POD, meta["namespace"], _pod(found, number)))
         fate = self._of(meta["name"])
-        for pod in self._objects.list(POD, meta["namespace"]):
-            if any(o["uid"] == meta["uid"] for o in pod["metadata"].get("ownerReferences") or ()):
-                self._status(POD, pod, _pod_status(self._now(), pod, fate))
+        for pod in pods:
+            await self._status(POD, pod, _pod_status(self._now(), pod, fate))
         ready = wanted if fate is Fate.READY else 0
-        self._status(
+        await self._status(
             DEPLOYMENT,
             found,
             {
@@ -142,7 +178,7 @@ class Actors:
 
     # Routes
 
-    def _route(self, obj: Object) -> None:
+    async def _route(self, obj: Object) -> None:
         meta = obj["metadata"]
         found = self._objects.find(ROUTE, meta["namespace"], meta["name"])
         if found is None or not self.gateway:
@@ -174,41 +210,59 @@ class Actors:
         ]
         before = (found.get("status") or {}).get("parents") or []
         if _without_times(before) != _without_times(parents):
-            self._status(ROUTE, found, {"parents": parents})
+            await self._status(ROUTE, found, {"parents": parents})
 
     # Jobs
 
-    def _job(self, obj: Object) -> None:
+    async def _job(self, obj: Object) -> None:
         meta = obj["metadata"]
         found = self._objects.find(JOB, meta["namespace"], meta["name"])
         if found is None:
             return
-        fate = self._of(meta["name"])
+        before = found.get("status") or {}
+        if before.get("conditions"):
+            return  # It has ended, and stays so.
+        fate, now = self._of(meta["name"], self.jobs), self._now()
+        started = before.get("startTime") or now
         if fate is Fate.READY:
-            status = {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]}
+            ended = [_ended(kind, now) for kind in ("SuccessCriteriaMet", "Complete")]
+            status = {"succeeded": 1, "completionTime": now, "conditions": ended}
         elif fate is Fate.FAILED:
             message = "BackoffLimitExceeded: Job has reached the specified backoff limit"
-            failed = {"type": "Failed", "status": "True", "message": message}
-            status = {"failed": 1, "conditions": [failed]}
+            ended = [_ended(kind, now, message) for kind in ("FailureTarget", "Failed")]
+            status = {"failed": 1, "conditions": ended}
         else:
             status = {"active": 1}
-        started = (found.get("status") or {}).get("startTime") or self._now()
-        self._status(JOB, found, {**status, "startTime": started})
+        await self._status(JOB, found, {**status, "startTime": started})
 
-    def _status(self, kind: Kind, obj: Object, status: Object) -> None:
+    async def _status(self, kind: Kind, obj: Object, status: Object) -> None:
         meta = obj["metadata"]
-        self._objects.patch(
+        if _includes(obj.get("status") or {}, status):
+            return
+        await self._hand.patch(
             kind,
             meta.get("namespace", ""),
             meta["name"],
             [{"op": "add", "path": "/status", "value": status}],
-            "application/json-patch+json",
+            JSON,
             "status",
-            "played",
         )
 
     def _now(self) -> str:
         return self._objects.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _ended(kind: str, now: str, message: str = "") -> Object:
+    return {"type": kind, "status": "True", "message": message, "lastTransitionTime": now}
+
+
+def _includes(there: Any, wanted: Any) -> bool:
+    """Whether an object already says all of this; a server adds fields of its own."""
+    if isinstance(wanted, dict) and isinstance(there, dict):
+        return all(_includes(there.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(there, list):
+        return len(there) == len(wanted) and all(map(_includes, there, wanted))
+    return bool(there == wanted) or (wanted in (0, "", [], False) and there is None)
 
 
 def _without_times(parents: list[Any]) -> list[Any]:

@@ -44,3 +44,14 @@ def version(number: str = V1, name: str = "fraud", **overrides: Any) -> dict[str
             **overrides,
         },
     )
+
+
+def quick(number: str = V1, name: str = "fraud") -> dict[str, Any]:
+    """As :func:`version`, on its way in a few looks: for stories that are told a hundred times."""
+    made = version(number, name)
+    rollout, monitoring = made["spec"]["rollout"], made["spec"]["monitoring"]
+    for step in rollout["steps"]:
+        step["minDuration"] = "1m"
+    rollout["decision"]["minLooks"] = 3
+    monitoring["metrics"] = [m for m in monitoring["metrics"] if m["type"] == "ErrorRate"]
+    return made

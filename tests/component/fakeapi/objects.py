@@ -66,27 +66,21 @@ class Write:
     after: Object
 
 
-@dataclass
-class Objects:
-    """All objects of the cluster.
+class Reads:
+    """What can be asked of a set of objects, whoever holds them.
 
     Attributes:
-        collect_garbage: whether deleting an owner deletes what it owns.
-        now: the server's clock, for creation and deletion timestamps.
+        version: newest version known.
+        now: the clock that timestamps are taken from.
+        listeners: told of every change, in order.
+        writes: what was committed, with who asked for it.
     """
 
-    collect_garbage: bool = True
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    version: int = 100
-    compacted: int = 100
-    history: list[Change] = field(default_factory=list)
-    writes: list[Write] = field(default_factory=list)
-    listeners: list[Callable[[Change], None]] = field(default_factory=list)
-    _objects: dict[Ref, Object] = field(default_factory=dict)
-    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
-    _waiters: set[asyncio.Event] = field(default_factory=set)
-
-    # -- reading -----------------------------------------------------------------------------
+    version: int
+    now: Callable[[], datetime]
+    listeners: list[Callable[[Change], None]]
+    writes: list[Write]
+    _objects: dict[Ref, Object]
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
         found = self._objects.get(_ref(kind, namespace, name))
@@ -113,6 +107,29 @@ class Objects:
             if (group, plural) == (kind.group, kind.plural)
             and (not label or label in (obj["metadata"].get("labels") or {}))
         }
+
+
+@dataclass
+class Objects(Reads):
+    """All objects of the cluster.
+
+    Attributes:
+        collect_garbage: whether deleting an owner deletes what it owns.
+        now: the server's clock, for creation and deletion timestamps.
+    """
+
+    collect_garbage: bool = True
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    version: int = 100
+    compacted: int = 100
+    history: list[Change] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
+    listeners: list[Callable[[Change], None]] = field(default_factory=list)
+    _objects: dict[Ref, Object] = field(default_factory=dict)
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _waiters: set[asyncio.Event] = field(default_factory=set)
+
+    # -- history -----------------------------------------------------------------------------
 
     def since(self, version: int) -> Iterator[Change]:
         """Committed changes after a version; 410 when they are no longer kept."""

@@ -86,7 +86,7 @@ class Server:
         try:
             return await self._resource(request)
         except ApiError as error:
-            return _failure(error)
+            return failure(error)
 
     async def _resource(self, request: web.Request) -> web.StreamResponse:
         match = PATH.match(request.path)
@@ -116,11 +116,7 @@ class Server:
             case Effect.DROP:
                 _cut(request)
             case Effect.STATUS:
-                error = ApiError(fault.status, _REASONS.get(fault.status, ""), "injected fault")
-                headers = {}
-                if fault.retry_after is not None:
-                    headers["Retry-After"] = str(fault.retry_after)
-                raise _Answer(error, headers)
+                raise injected(fault)
             case Effect.CUT:
                 pass
 
@@ -269,7 +265,16 @@ def _cut(request: web.Request) -> None:
     raise asyncio.CancelledError
 
 
-def _failure(error: ApiError) -> web.Response:
+def injected(fault: Fault) -> ApiError:
+    """The answer of a fault that answers."""
+    error = ApiError(fault.status, _REASONS.get(fault.status, ""), "injected fault")
+    headers = {}
+    if fault.retry_after is not None:
+        headers["Retry-After"] = str(fault.retry_after)
+    return _Answer(error, headers)
+
+
+def failure(error: ApiError) -> web.Response:
     headers = error.headers if isinstance(error, _Answer) else {}
     return web.json_response(error.status(), status=error.code, headers=headers)
 
