@@ -118,14 +118,15 @@ class Leadership:
         boottime: Callable[[], float] = boottime,
         on_sign: Callable[[], None] = lambda: None,
     ) -> None:
-        self._client = client.unfenced()
+        self._times = times or LeaseTimes()
+        # So that a renewal that hangs can be tried once more before the deadline.
+        self._client = client.unfenced(self._times.renew_deadline / 2)
         self._namespace = namespace
         self._name = name
         self._identity = identity
         self._fence = fence
         self._clock = clock
         self._rng = rng
-        self._times = times or LeaseTimes()
         self._boottime = boottime
         self._on_sign = on_sign
         self._mine: Raw | None = None

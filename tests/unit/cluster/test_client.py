@@ -338,6 +338,27 @@ async def test_the_lease_itself_passes_the_gate():
     assert [asked.path.rsplit("/", 1)[1] for asked in stub.asked] == ["lease"]
 
 
+async def test_the_lease_does_not_stand_in_line_behind_other_writes():
+    async with (
+        serving(ok(), held=True) as stub,
+        talking(stub.url, lanes=Lanes(2, 1)) as client,
+    ):
+        writes = [asyncio.create_task(client.patch(POD, "ns", name, {})) for name in "abc"]
+        await stub.wait_for(1)
+        renewal = asyncio.create_task(client.unfenced().replace(HANDOFF, "ns", "lease", {}))
+        await stub.wait_for(2)
+        assert [asked.path.rsplit("/", 1)[1] for asked in stub.asked] == ["a", "lease"]
+        stub.open.set()
+        await asyncio.gather(renewal, *writes)
+
+
+async def test_a_renewal_that_hangs_is_given_up_in_time_for_another():
+    async with serving(ok(), held=True) as stub, talking(stub.url, timeout=30) as client:
+        with pytest.raises(UnavailableError, match=r"no answer in 0\.05 s"):
+            await client.unfenced(0.05).replace(HANDOFF, "ns", "lease", {})
+        stub.open.set()
+
+
 # The lanes
 
 
