@@ -196,7 +196,7 @@ class World:
         """Wait for what others do in their own time, such as a real garbage collector."""
         try:
             async with asyncio.timeout(SETTLE_SECONDS):
-                while not condition():
+                while not condition():  # noqa: ASYNC110 - any condition of the world
                     await asyncio.sleep(0.005)
         except TimeoutError:
             raise AssertionError(f"did not happen: {self.story()}") from None
@@ -251,9 +251,7 @@ class World:
         name = manifest["metadata"]["name"]
         if self.objects.find(HANDOFF, self.namespace, name) is None:
             meta = {**manifest["metadata"], "namespace": self.namespace}
-            made = await self.hand.create(
-                HANDOFF, self.namespace, {**manifest, "metadata": meta}
-            )
+            made = await self.hand.create(HANDOFF, self.namespace, {**manifest, "metadata": meta})
         else:
             operations = [{"op": "replace", "path": "/spec", "value": manifest["spec"]}]
             made = await self.hand.patch(HANDOFF, self.namespace, name, operations, JSON)

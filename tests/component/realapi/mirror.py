@@ -96,7 +96,7 @@ class Mirror(Reads):
         """Wait for what was said to be committed of one object."""
         ref = self._ref(kind, name)
         async with asyncio.timeout(ARRIVAL):
-            while ref in self._expected and not self._expected[ref]():
+            while ref in self._expected and not self._expected[ref]():  # noqa: ASYNC110 - a watch of another thread
                 await asyncio.sleep(0.001)
 
     def _ref(self, kind: Kind, name: str) -> Ref:

@@ -75,7 +75,7 @@ class RealSite(Proxy):
             "lease_name": self.namespace,
         }
 
-    def hand(self, actor: str) -> Hand:  # noqa: ARG002 (the audit log knows administrators)
+    def hand(self, actor: str) -> Hand:
         assert self._own is not None
         return HttpHand(self._own, self._plane.url, self.objects)
 
