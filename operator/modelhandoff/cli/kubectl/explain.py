@@ -246,8 +246,12 @@ def _latched(view: View, verdict: Mapping[str, Any]) -> Iterable[Text]:
             f"{found.text(found.value)}"
         )
         if found.interval:
-            near = min(found.interval) if found.below else max(found.interval)
-            told += f", at the very best {found.text(near)}"
+            end = (
+                f"begins at {found.text(min(found.interval))}"
+                if found.below
+                else f"ends at {found.text(max(found.interval))}"
+            )
+            told += f", its 95 % interval {end}"
         yield Text(f"{told}.")
 
 

@@ -61,7 +61,7 @@ def plain(console: Console) -> bool:
 
 
 def _live(api: Api, view: View, console: Console) -> None:
-    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         for current in _views(api, view):
             live.update(render(current, plain=plain(console)), refresh=True)
 
