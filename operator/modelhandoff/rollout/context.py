@@ -11,6 +11,7 @@ from typing import Any
 from modelhandoff.api import names
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.hashing import bundle_hash, revision_hash
+from modelhandoff.api.vocabulary import Phase
 from modelhandoff.rollout.actions import Action, Collected, Event, WriteAttempt
 from modelhandoff.rollout.attempt import AttemptState
 from modelhandoff.rollout.snapshot import AttemptView, HandoffView, Snapshot, WorkloadView
@@ -73,9 +74,13 @@ class Context:
 
     @cached_property
     def attempt(self) -> AttemptView | None:
-        """The newest attempt of this handoff."""
+        """The newest attempt of this handoff.
+
+        Of two with one ordinal (made on a stale reading) one that has not ended comes first:
+        it may have weight.
+        """
         own = [a for a in self.snapshot.attempts if a.handoff_uid == self.handoff.uid]
-        return max(own, key=lambda a: a.ordinal, default=None)
+        return max(own, key=_age, default=None)
 
     @cached_property
     def state(self) -> AttemptState:
@@ -189,3 +194,8 @@ class Context:
         if since is None:
             return budget.total_seconds()
         return (since + budget - self.now).total_seconds()
+
+
+def _age(attempt: AttemptView) -> tuple[int, bool, bool, str]:
+    phase = Phase(attempt.status.get("phase") or Phase.PENDING)
+    return attempt.ordinal, not phase.terminal, phase is not Phase.PENDING, attempt.name

@@ -11,6 +11,7 @@ from modelhandoff.rollout.latching import record_intent, take_down
 from modelhandoff.rollout.lifecycle import delete, ensure_attempt, settled
 from modelhandoff.rollout.progress import progress
 from modelhandoff.rollout.provision import begin, provision, warm_up
+from modelhandoff.rollout.restoring import restore_stable
 from modelhandoff.rollout.snapshot import Snapshot
 from modelhandoff.rollout.status import render
 from modelhandoff.rollout.tidying import tidy
@@ -52,7 +53,7 @@ def decide(
 def _move(ctx: Context) -> Move:
     if ctx.handoff.deleting:
         return delete(ctx)
-    recorded = record_intent(ctx) or _abort(ctx)
+    recorded = restore_stable(ctx) or record_intent(ctx) or _abort(ctx)
     if recorded is not None:
         return recorded
     wanted = ensure_attempt(ctx)
@@ -90,8 +91,10 @@ def _at_rest(ctx: Context) -> Move:
         return Move(reason=reason, sentence=sentence)
     return Move(
         action=chore.action,
-        reason=reason,
+        reason=chore.reason if chore.stalled else reason,
         sentence=chore.sentence or sentence,
         wait=chore.wait,
+        urgent=chore.urgent,
+        stalled=chore.stalled,
         events=chore.events,
     )

@@ -9,7 +9,7 @@ repeats at most one of them.
 from __future__ import annotations
 
 from modelhandoff.api import names
-from modelhandoff.api.vocabulary import Phase, Reason
+from modelhandoff.api.vocabulary import Outcome, Phase, Reason
 from modelhandoff.rollout.actions import (
     ApplyRoute,
     ApplyStableService,
@@ -68,6 +68,9 @@ def promote(ctx: Context) -> Move:
             reason=Reason.PROMOTING,
             sentence=f"The pods of {ctx.model} are gone; creating them again.",
         )
+    braked = _braked(ctx, candidate)
+    if braked is not None:
+        return braked
     if candidate.owned:
         return Move(
             ReleaseWorkload(candidate.name, candidate.resource_version),
@@ -137,6 +140,24 @@ def promote(ctx: Context) -> Move:
         reason=Reason.PROMOTED,
         sentence=verdict.message,
         events=(Event(Reason.PROMOTED, verdict.message),),
+    )
+
+
+def _braked(ctx: Context, candidate: WorkloadView) -> Move | None:
+    """A weight that somebody lowered before the promotion was through: a request to stop."""
+    attempt, route = ctx.attempt, ctx.snapshot.route
+    written = Stamp.parse(route.stamp) if route is not None and route.ours else None
+    if attempt is None or attempt.kind != KIND_ROLLOUT or candidate.stable or written is None:
+        return None
+    now = ctx.candidate_weight
+    if written.attempt != attempt.name or now >= written.weight:
+        return None
+    return take_down(
+        ctx,
+        Outcome.ABORT,
+        Reason.EXTERNAL_BRAKE,
+        f"Somebody lowered the candidate's weight from {written.weight} to {now} % "
+        "before the promotion was through; taken as a request to stop.",
     )
 
 

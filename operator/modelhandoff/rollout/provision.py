@@ -37,6 +37,9 @@ def begin(ctx: Context) -> Move:
             Reason.STEADY,
             f"{ctx.model} serves already; its rules are now those of this handoff.",
         )
+    early = no_traffic_yet(ctx)
+    if early is not None:
+        return early
     state = ctx.state.enter(
         Phase.PROVISIONING, ctx.now, f"Attempt for {ctx.model} started.", started_at=ctx.now
     )
@@ -50,7 +53,7 @@ def begin(ctx: Context) -> Move:
 
 def provision(ctx: Context) -> Move:
     """Provisioning: baseline reachable, route in place, the candidate's pods ready."""
-    beside = prepare_route(ctx)
+    beside = prepare_route(ctx) or no_traffic_yet(ctx)
     if beside is not None:
         return beside
     attempt = ctx.attempt
@@ -89,6 +92,9 @@ def warm_up(ctx: Context) -> Move:
     attempt, candidate = ctx.attempt, ctx.candidate
     if attempt is None:
         raise ValueError("no attempt")
+    early = no_traffic_yet(ctx)
+    if early is not None:
+        return early
     if candidate is None or candidate.ready < first_replicas(ctx):
         return provision(ctx) if candidate is None else await_pods(ctx)
     budget = ctx.spec.rollout.warmup.max_duration
@@ -210,6 +216,46 @@ def prepare_route(ctx: Context) -> Move | None:
             sentence=f"Routing all traffic to the baseline {baseline.name}.",
         )
     return None
+
+
+def no_traffic_yet(ctx: Context) -> Move | None:
+    """Weight that somebody gave to a candidate before it is warm: taken back once, then given up.
+
+    The count and the stamp are those of the steps (``guards.guard_route``).
+    """
+    attempt, route, baseline = ctx.attempt, ctx.snapshot.route, ctx.baseline
+    if attempt is None or attempt.kind != KIND_ROLLOUT or route is None or not route.ours:
+        return None
+    weight = ctx.candidate_weight
+    if not weight or baseline is None or not baseline.ready:
+        return None
+    said = f"Somebody gave {weight} % to {ctx.model} before it was warm"
+    name = f"base+{ctx.state.contested}"
+    if ctx.state.contested and route.stamp == str(Stamp(attempt.name, name, 0)):
+        return take_down(
+            ctx,
+            Outcome.INCONCLUSIVE,
+            Reason.TRAFFIC_CONTESTED,
+            f"{said} again; two writers cannot both be right. Find the other one, then retry.",
+        )
+    if not ctx.state.contested:
+        return Move(
+            ctx.write(ctx.state.but(contested=1).note(ctx.now, f"{said}; taken back once.")),
+            reason=Reason.TRAFFIC_CONTESTED,
+            sentence=f"{said}; taking it back.",
+            events=(Event(Reason.TRAFFIC_CONTESTED, f"{said}; taken back", warning=True),),
+        )
+    return Move(
+        ApplyRoute(
+            route.resource_version,
+            ((ctx.service_of(baseline), 100),),
+            str(Stamp(attempt.name, name, 0)),
+            spec=ctx.spec,
+        ),
+        reason=Reason.TRAFFIC_CONTESTED,
+        sentence=f"{said}; taking it back.",
+        urgent=True,
+    )
 
 
 def await_pods(ctx: Context) -> Move:

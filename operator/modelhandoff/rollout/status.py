@@ -161,7 +161,7 @@ def _values(ctx: Context, move: Move, sentence: str) -> Mapping[ConditionType, _
     reason = str(move.reason or Reason.PENDING)
     working = (ctx.active or attempt is None or not _current(ctx)) and not move.stalled
     promoted = attempt is not None and state.phase is Phase.PROMOTED and _current(ctx)
-    steady = promoted or _settled(ctx)
+    steady = (promoted or _settled(ctx)) and not move.stalled
     stalled = move.stalled or (not working and not steady)
     if steady:
         reason = str(Reason.STEADY)

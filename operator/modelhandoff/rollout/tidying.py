@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from modelhandoff.api import names
-from modelhandoff.api.vocabulary import Phase, Reason
-from modelhandoff.rollout.actions import (
-    ApplyWorkload,
-    DeleteAttempt,
-    DeleteWorkload,
-    Event,
-    MarkWorkload,
-    ReleaseWorkload,
-    ScaleWorkload,
-)
-from modelhandoff.rollout.attempt import stamp
+import dataclasses
+
+from modelhandoff.api.vocabulary import Reason
+from modelhandoff.rollout.actions import DeleteAttempt, DeleteWorkload, ScaleWorkload
 from modelhandoff.rollout.context import Context, Move
-from modelhandoff.rollout.finish import route_to, stable_service
+from modelhandoff.rollout.restoring import foreign_weights, heal
 from modelhandoff.rollout.snapshot import WorkloadView
 
 
 def tidy(ctx: Context) -> Move | None:
     """What a finished handoff still has to do: heal what serves, then let old capacity go."""
     stable, attempt = ctx.stable, ctx.attempt
-    healed = _heal(ctx)
+    healed = heal(ctx)
     if healed is not None:
         return healed
     spec = ctx.spec
@@ -34,6 +26,8 @@ def tidy(ctx: Context) -> Move | None:
             continue
         if ctx.active and attempt is not None and old.name == ctx.candidate_name:
             continue
+        if ctx.share(ctx.service_of(old)):
+            continue  # Somebody has sent traffic there.
         if not old.desired:
             idle += [old] if old.managed else []
             continue
@@ -63,7 +57,10 @@ def tidy(ctx: Context) -> Move | None:
             reason=Reason.STEADY,
             sentence=f"Forgetting attempt {surplus_attempt.name}.",
         )
-    return Move(wait=min(waits)) if waits else None
+    told = foreign_weights(ctx)
+    if waits:
+        return dataclasses.replace(told or Move(), wait=min(waits))
+    return told
 
 
 def _may_retire(ctx: Context, adopted: WorkloadView) -> bool:
@@ -71,54 +68,3 @@ def _may_retire(ctx: Context, adopted: WorkloadView) -> bool:
     baseline = ctx.spec.baseline
     named = baseline.workload_ref is not None and baseline.workload_ref.name == adopted.name
     return named and baseline.scale_down == "OnPromotion"
-
-
-def _heal(ctx: Context) -> Move | None:
-    """After a promotion: pods, route or Service that somebody deleted come back."""
-    if ctx.attempt is None or ctx.state.phase is not Phase.PROMOTED:
-        return None
-    if ctx.stable is None or ctx.candidate is None:
-        if ctx.stable is None:
-            return promote_again(ctx)
-        return None
-    if ctx.stable.name != ctx.candidate_name:
-        return None
-    if ctx.snapshot.route is None:
-        return route_to(ctx, ctx.stable)
-    if names.stable_service_name(ctx.handoff.name) not in ctx.snapshot.services:
-        return stable_service(ctx, ctx.stable)
-    return None
-
-
-def promote_again(ctx: Context) -> Move:
-    """The promoted revision's Deployment is gone: create it from the attempt's snapshot."""
-    attempt = ctx.attempt
-    if attempt is None:
-        raise ValueError("no attempt")
-    if ctx.candidate is None:
-        return Move(
-            ApplyWorkload(attempt.name, ctx.candidate_name, ctx.spec.candidate.serving.replicas),
-            reason=Reason.NOTHING_SERVES,
-            sentence=f"The Deployment of {ctx.model} was deleted; creating it again.",
-            events=(
-                Event(Reason.NOTHING_SERVES, "the stable Deployment was deleted", warning=True),
-            ),
-        )
-    candidate = ctx.candidate
-    if candidate.owned:
-        return Move(
-            ReleaseWorkload(candidate.name, candidate.resource_version),
-            reason=Reason.NOTHING_SERVES,
-            sentence=f"Restoring {ctx.model}.",
-        )
-    return Move(
-        MarkWorkload(
-            candidate.name,
-            candidate.resource_version,
-            stable=True,
-            bundle=attempt.bundle,
-            promoted_at=stamp(ctx.state.promoted_at or ctx.now),
-        ),
-        reason=Reason.NOTHING_SERVES,
-        sentence=f"Restoring {ctx.model}.",
-    )

@@ -348,9 +348,12 @@ class TestProtection:
             assert model.share() == (10 if expected == "Progressing" else 0)
 
     def test_a_lost_baseline_moves_nothing(self) -> None:
-        model = Model().started()
-        old = next(w.name for w in model.workloads.values() if w.stable)
-        del model.workloads[old]
+        model = Model()
+        model.adopt()
+        model.raw_spec["baseline"] = {"workloadRef": {"name": "legacy"}}
+        model.said = OPEN
+        model.run()
+        del model.workloads["legacy"]
         decision = model.look(PROVEN, hours=2)
         assert model.share() == 10
         assert "baseline" in decision.sentence
