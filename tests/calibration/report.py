@@ -494,8 +494,8 @@ def _deviations(problems: list[str], cells: Cells) -> list[str]:
         "",
         "What is known about them:",
         "",
-        "- *p95 without history*: the relative edges are chosen from the first ten intervals of the "
-        "baseline; until then only the budget speaks, with half of the metric's weight. The "
+        "- *p95 without history*: the relative edges are chosen from the baseline's first ten "
+        "intervals; until then only the budget speaks, with half of the metric's weight. The "
         "design took the edges for known.",
         "- *Proofs at few events with history*: phi_hist is a maximum over six block lengths and "
         "rests on few events, so it is large by chance (at 60/540 and 0.01 % errors a median of "
