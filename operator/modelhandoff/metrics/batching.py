@@ -36,6 +36,9 @@ ALONE: Final = 20
 RETRY_AFTER: Final = 5.0
 """Seconds before a failed question is asked again, at most one interval."""
 
+SLACK: Final = 2.5
+"""Seconds by which a failed question may be repeated sooner, because another one is."""
+
 _Result: TypeAlias = "tuple[Series, ...] | MetricsError"
 
 
@@ -97,6 +100,7 @@ class Batches:
         self._served: dict[tuple[str, Window], set[Scope]] = {}
         self._open: dict[tuple[str, Window], _Batch] = {}
         self._subscribers: dict[tuple[str, int], dict[Scope, _Subscription]] = {}
+        self._failing: set[Scope] = set()
         self._sizes: dict[Scope, int] = {}
         self._alone: dict[Scope, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -166,6 +170,7 @@ class Batches:
         try:
             await asyncio.sleep(LINGER)
             del self._open[batch.key]
+            self._add_failed(batch)
             self._add_subscribers(batch)
             self._forget(batch)
             self._alone = {one: until for one, until in self._alone.items() if until > batch.now}
@@ -179,6 +184,16 @@ class Batches:
                 if not future.done():
                     future.set_result(MetricsError(Trouble.REFUSED, "the question was abandoned"))
 
+    def _add_failed(self, batch: _Batch) -> None:
+        """Ask again for everybody whose same question failed long enough ago.
+
+        They come back within moments of each other, but not together; else an outage would cost
+        one question per handoff.
+        """
+        for scope, answer in list(self._answers.get(batch.key, {}).items()):
+            if scope not in self._alone and _may_retry(answer, batch.window, batch.now + SLACK):
+                self._add(batch, answer.names, scope)
+
     def _add_subscribers(self, batch: _Batch) -> None:
         """Ask in advance for everybody who asked the same in the last intervals."""
         window = batch.window
@@ -187,8 +202,10 @@ class Batches:
             if batch.now - one.asked > REMEMBERED * window.interval / 1000:
                 del known[scope]
                 self._sizes.pop(scope, None)
+                self._failing.discard(scope)
             elif (
-                window.steady
+                # Those whose last question failed have all missed the same intervals.
+                (window.steady or scope in self._failing)
                 and scope not in self._answers.get(batch.key, {})
                 and scope not in self._served.get(batch.key, ())
                 and scope not in self._alone
@@ -240,12 +257,14 @@ class Batches:
             return error
         for scope, part in _shares(series, scopes, labels.namespace, labels.pod).items():
             self._sizes[scope] = len(part)
+            self._failing.discard(scope)
             batch.waiting[scope].set_result(tuple(part))
         return None
 
     def _give_up(self, batch: _Batch, scopes: list[Scope], failure: MetricsError) -> None:
         if len(scopes) == 1 and failure.trouble.tenants_own:
             self._alone[scopes[0]] = batch.now + ALONE * batch.window.interval / 1000
+        self._failing.update(scopes)
         batch.settle(scopes, failure)
 
 

@@ -220,6 +220,27 @@ async def test_a_dead_source_is_asked_once_for_everybody(
     assert {type(answer) for answer in healed} == {Closed}
 
 
+async def test_those_who_failed_together_ask_again_together(
+    api: LoopbackPrometheus, collector: Open
+) -> None:
+    tenants = [Tenant(api, number) for number in range(20)]
+    for tenant in tenants:
+        tenant.live(40)
+    metrics = collector()
+    await look_all(tenants, metrics, 15)
+    api.behave = lambda form: (500, {}, b"")
+    assert all(isinstance(a, Unknown) for a in await look_all(tenants, metrics, 25))
+    before = metrics.asked
+    for number, tenant in enumerate(tenants):
+        # One after the other, as they come back from their own waits.
+        answer = await tenant.look(metrics, 30.1 + number * 0.1)
+        assert isinstance(answer, Unknown)
+    assert metrics.asked - before == 1
+    for number, tenant in enumerate(tenants):
+        await tenant.look(metrics, 35.2 + number * 0.05)
+    assert metrics.asked - before == 2
+
+
 async def test_an_invalid_pattern_of_one_tenant_fails_that_tenants_metric_alone(
     api: LoopbackPrometheus, collector: Open
 ) -> None:
