@@ -47,6 +47,9 @@ def test_without_a_free_gpu_it_is_inconclusive_in_the_schedulers_own_words(case:
         case.wait_weight(10, after=status["attemptRef"]["ordinal"])
     finally:
         case.kubectl("delete", "mho", "fraud", "--timeout=60s")
+        # Others would wait for room if their GPUs went before this candidate's pod.
+        candidate = case.workload(status)
+        cluster.wait(lambda: not case.pods(candidate), "its pod to end", 60)
         set_gpus(cluster, have)
     case.nothing_lost()
 
@@ -54,7 +57,8 @@ def test_without_a_free_gpu_it_is_inconclusive_in_the_schedulers_own_words(case:
 def test_an_image_that_cannot_be_pulled_is_inconclusive(case: Case) -> None:
     old = case.serve("v1")
     missing = "127.0.0.1:1/fraud/server@sha256:" + "1" * 64
-    case.apply("v2", {"candidate": {"serving": {"image": missing, "startup": {"timeout": "15s"}}}})
+    case.apply("v2", {"candidate": {"serving": {"image": missing, "startup": {"timeout": "30s"}}}})
+    # The kubelet says why only when it tries again, ten seconds and more after it failed.
     status = case.wait("Inconclusive", timeout=90)
     assert "127.0.0.1:1/fraud/server" in status["message"]
     assert "not the model's fault" in status["message"]
