@@ -36,7 +36,10 @@ component: setup ## The tests that need a real API server or a real Prometheus
 
 e2e: setup ## The full stack: nodes, gateway, Prometheus, live traffic
 	$(PY) -m e2e.cluster prepare
-	$(PY) -m pytest e2e -q -m full_stack
+	$(PY) -m e2e.cluster gc
+	# Several kubelets and containerds together need more than the usual 128.
+	[ "$$(id -u)" != 0 ] || sysctl -qw fs.inotify.max_user_instances=1024 || true
+	$(PY) -m pytest e2e -q -m full_stack -n 2 --dist loadgroup
 
 bench: setup ## The figures of docs/performance.md
 	$(PY) -m e2e.bench
