@@ -53,5 +53,7 @@ def quick(number: str = V1, name: str = "fraud") -> dict[str, Any]:
     for step in rollout["steps"]:
         step["minDuration"] = "1m"
     rollout["decision"]["minLooks"] = 3
+    if number == V1:
+        rollout["warmup"]["requests"] = 0
     monitoring["metrics"] = [m for m in monitoring["metrics"] if m["type"] == "ErrorRate"]
     return made

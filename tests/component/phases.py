@@ -19,6 +19,9 @@ from tests.component.fakeapi.objects import Write
 from tests.component.handoffs import V1, V2, quick
 from tests.component.world import USER_AGENT, World
 
+LONG = 185.0
+"""A stride that closes six intervals at once: a run of twelve looks in a few writes."""
+
 
 def workload(number: str) -> str:
     """Deployment and Service of a version."""
@@ -34,6 +37,7 @@ class Stage:
         hold: what is done before version 2 is applied, so that it stops there.
         reached: whether it has stopped there.
         release: lets it go on.
+        stride: of the world on the way there (see ``World``).
     """
 
     name: str
@@ -41,6 +45,7 @@ class Stage:
     reached: Callable[[World], bool]
     release: Callable[[World], None]
     candidate: Behaviour = HEALTHY
+    stride: float = 0.0
 
     def __str__(self) -> str:
         return self.name
@@ -57,6 +62,7 @@ async def serving(place: World) -> None:
 async def reach(place: World, stage: Stage) -> None:
     """Apply version 2 and run until it stops in the phase."""
     place.collector.candidate = stage.candidate
+    place.stride = stage.stride
     stage.hold(place)
     await place.apply(quick(V2))
     await place.run_until(lambda: len(place.attempts()) == 2 and stage.reached(place))
@@ -136,13 +142,16 @@ PROMOTING = Stage(
     _silence_gateway_at_the_verdict,
     lambda place: _phase(place) == "Promoting" and place.share(place.attempt()) == 100,
     _wake_gateway,
+    stride=LONG,
 )
-PROMOTED = Stage("Promoted", _nothing, lambda place: _phase(place) == "Promoted", _nothing)
+PROMOTED = Stage(
+    "Promoted", _nothing, lambda place: _phase(place) == "Promoted", _nothing, stride=LONG
+)
 ROLLING_BACK = Stage(
-    "RollingBack", _nothing, lambda place: _phase(place) == "RollingBack", _nothing, FAULTY
+    "RollingBack", _nothing, lambda place: _phase(place) == "RollingBack", _nothing, FAULTY, LONG
 )
 ROLLED_BACK = Stage(
-    "RolledBack", _nothing, lambda place: _phase(place) == "RolledBack", _nothing, FAULTY
+    "RolledBack", _nothing, lambda place: _phase(place) == "RolledBack", _nothing, FAULTY, LONG
 )
 STAGES = (
     PENDING,

@@ -1,23 +1,27 @@
-"""A crash at every write: same end, one promotion, one verdict, nothing counted twice.
+"""A crash at every write: same end, same verdict, one promotion, nothing counted twice.
 
-The undisturbed run is recorded once per story; then the operator is killed at each *kind* of
-write it contains (kind, subresource, phase), before the write reaches the API server and right
-after it has been committed, and started again as a kubelet would.
+On the API in this process the operator is killed at each *kind* of write in a run of its own; on
+the real API server at every single write, one after another in one run: before the request
+arrives, between its commit and the reply, and after the reply. Each time it is started again as
+a kubelet would.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from tests.component.collecting import FAULTY, HEALTHY, Behaviour
+from tests.component.crashing import Killer, When
 from tests.component.fakeapi.faults import Effect, Fault, Request
 from tests.component.fakeapi.objects import Write
-from tests.component.handoffs import V1, V2, version
-from tests.component.world import USER_AGENT, World, world
+from tests.component.handoffs import V2, quick
+from tests.component.invariants import check
+from tests.component.phases import LONG, serving, workload
+from tests.component.realapi.site import RealSite
+from tests.component.world import USER_AGENT, World, world, world_at
 
 Mark = tuple[str, str, str, str]
 """Kind, verb, subresource and phase after: one kind of write."""
@@ -30,13 +34,18 @@ class Story:
     name: str
     candidate: Behaviour
     end: str
+    verdict: tuple[str, str]
     marks: tuple[Mark, ...]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 PROMOTE = Story(
     "promote",
     HEALTHY,
     "Promoted",
+    ("Promote", "ProofsComplete"),
     (
         ("HandoffAttempt", "create", "", ""),
         ("HandoffAttempt", "update", "status", "Provisioning"),
@@ -59,22 +68,29 @@ ROLL_BACK = Story(
     "rollback",
     FAULTY,
     "RolledBack",
+    ("Rollback", "Catastrophe"),
     (
         ("HandoffAttempt", "update", "status", "RollingBack"),
         ("HandoffAttempt", "update", "status", "RolledBack"),
         ("ModelHandoff", "update", "status", "RolledBack"),
     ),
 )
+STORIES = (PROMOTE, ROLL_BACK)
+PLURALS = {
+    "HandoffAttempt": "handoffattempts",
+    "Service": "services",
+    "Deployment": "deployments",
+    "ModelHandoff": "modelhandoffs",
+    "Job": "jobs",
+    "HTTPRoute": "httproutes",
+}
 
 
 @pytest.fixture
-async def serving() -> AsyncIterator[World]:
-    """Version 1 serves; metrics come in quickly."""
+async def served() -> AsyncIterator[World]:
+    """Version 1 serves."""
     async with world() as place:
-        place.collector.per_second = 1000.0
-        await place.start()
-        await place.apply(version(V1))
-        await place.run_until(lambda: place.phase() == "Promoted")
+        await serving(place)
         place.keep_alive = True
         yield place
 
@@ -84,108 +100,101 @@ def mark_of(write: Write) -> Mark:
     return write.kind, write.verb, write.subresource, str(status.get("phase", ""))
 
 
-def seen(place: World, since: int) -> list[Mark]:
-    found: dict[Mark, None] = {}
-    for write in place.writes(since):
-        if write.kind != "Event":
-            found[mark_of(write)] = None
-    return list(found)
+def seen(place: World, since: int) -> set[Mark]:
+    return {mark_of(write) for write in place.writes(since) if write.kind != "Event"}
 
 
 async def run(place: World, story: Story) -> int:
     since = place.objects.version
     place.collector.candidate = story.candidate
-    await place.apply(version(V2))
+    place.stride = LONG
+    await place.apply(quick(V2))
     await place.run_until(lambda: place.phase() == story.end)
     await place.pass_time(3600)
     return since
 
 
-def check(place: World, story: Story, since: int) -> None:
-    """What must hold however often the operator died."""
+async def same_end(place: World, story: Story) -> None:
+    """What the undisturbed run ends with, however often the operator died."""
     first, second = place.attempts()
     assert place.phase() == story.end
-    promoted = story.end == "Promoted"
-    assert place.share(second) == (100 if promoted else 0)
-    assert place.share(first) == (0 if promoted else 100)
-    verdicts: dict[str, set[tuple[str, str]]] = {}
-    for write in place.objects.writes:
-        verdict = (write.after.get("status") or {}).get("verdict") or {}
-        if write.kind == "HandoffAttempt" and verdict:
-            known = verdicts.setdefault(write.name, set())
-            known.add((verdict["decision"], verdict["at"]))
-    assert all(len(known) == 1 for known in verdicts.values()), verdicts
-    stored = [i for _, i in place.collector.closed]
-    # A kill after the question and before the write asks again; what is *stored* is dense.
-    assert sorted(set(stored)) == list(range(min(stored), max(stored) + 1))
-    looks = second["status"]["looks"]
-    assert looks <= len(set(stored)), "an interval was counted twice"
-    last = place.objects.version
-    assert place.writes(last) == []
+    verdict = second["status"]["verdict"]
+    assert (verdict["decision"], verdict["reason"]) == story.verdict
+    kept = second if story.end == "Promoted" else first
+    assert place.share(kept) == 100
+    assert len(place.route()) == 1
+    await check(place)
 
 
-@pytest.mark.parametrize("story", [PROMOTE, ROLL_BACK], ids=lambda story: story.name)
-async def test_the_list_of_writes_is_complete(serving: World, story: Story) -> None:
+@pytest.mark.parametrize("story", STORIES, ids=str)
+async def test_the_list_of_writes_is_complete(served: World, story: Story) -> None:
     """The marks above are what a run consists of: a new kind of write must be crashed at too."""
-    since = await run(serving, story)
-    check(serving, story, since)
+    since = await run(served, story)
+    await same_end(served, story)
     known = {*PROMOTE.marks, *ROLL_BACK.marks}
     # Whether a phase that passes at once reaches the handoff's status is a matter of timing.
-    assert {m for m in seen(serving, since) if m[0] != "ModelHandoff"} <= known
-    assert set(story.marks) <= set(seen(serving, since))
+    assert {m for m in seen(served, since) if m[0] != "ModelHandoff"} <= known
+    assert set(story.marks) <= seen(served, since)
 
 
-CASES = [(story, mark) for story in (PROMOTE, ROLL_BACK) for mark in story.marks]
+CASES = [
+    pytest.param(story, mark, id=f"{story}-{'-'.join(filter(None, mark))}")
+    for story in STORIES
+    for mark in story.marks
+]
 
 
-@pytest.mark.parametrize(
-    ("story", "mark"), CASES, ids=lambda value: getattr(value, "name", None) or "-".join(value)
-)
-async def test_killed_right_after_a_write(serving: World, story: Story, mark: Mark) -> None:
+@pytest.mark.parametrize(("story", "mark"), CASES)
+async def test_killed_right_after_a_write(served: World, story: Story, mark: Mark) -> None:
     struck: list[Write] = []
 
-    def strike(_: Any) -> None:
-        write = serving.objects.writes[-1]
+    def strike(write: Write) -> None:
         if struck or write.actor != USER_AGENT or mark_of(write) != mark:
             return
         struck.append(write)
-        assert serving.process is not None
-        serving.process.fence.close("killed by the test")
+        assert served.process is not None
+        served.process.fence.close("killed by the test")
 
-    serving.objects.listeners.append(strike)
-    since = await run(serving, story)
+    served.server.on_write.append(strike)
+    await run(served, story)
     assert struck
-    check(serving, story, since)
+    await same_end(served, story)
 
 
-@pytest.mark.parametrize(
-    ("story", "mark"), CASES, ids=lambda value: getattr(value, "name", None) or "-".join(value)
-)
-async def test_killed_before_a_write_arrives(serving: World, story: Story, mark: Mark) -> None:
-    plurals = {
-        "HandoffAttempt": "handoffattempts",
-        "Service": "services",
-        "Deployment": "deployments",
-        "ModelHandoff": "modelhandoffs",
-        "Job": "jobs",
-        "HTTPRoute": "httproutes",
-    }
+@pytest.mark.parametrize(("story", "mark"), CASES)
+async def test_killed_before_a_write_arrives(served: World, story: Story, mark: Mark) -> None:
     kind, verb, subresource, phase = mark
 
     def matches(request: Request) -> bool:
         status = (request.body or {}).get("status") or {} if subresource == "status" else {}
-        if (request.plural, request.verb, request.subresource, request.actor) != (
-            plurals[kind],
-            verb,
-            subresource,
-            USER_AGENT,
-        ) or str(status.get("phase", "")) != phase:
+        wanted = (PLURALS[kind], verb, subresource, USER_AGENT)
+        asked = (request.plural, request.verb, request.subresource, request.actor)
+        if asked != wanted or str(status.get("phase", "")) != phase:
             return False
-        assert serving.process is not None
-        serving.process.fence.close("killed by the test")
+        assert served.process is not None
+        served.process.fence.close("killed by the test")
         return True
 
-    fault = serving.server.faults.add(Fault(Effect.DROP, matches))
-    since = await run(serving, story)
+    fault = served.server.faults.add(Fault(Effect.DROP, matches))
+    await run(served, story)
     assert len(fault.hits) == 1
-    check(serving, story, since)
+    await same_end(served, story)
+
+
+@pytest.mark.control_plane
+@pytest.mark.parametrize("when", When, ids=lambda when: when.name.lower())
+@pytest.mark.parametrize("story", STORIES, ids=str)
+async def test_killed_at_every_single_write_on_the_real_api_server(
+    plane, story: Story, when: When
+) -> None:
+    async with world_at(RealSite(plane)) as place:
+        await serving(place)
+        killer = Killer(place, when)
+        since = await run(place, story)
+        place.server.faults.clear()
+        await same_end(place, story)
+        assert set(story.marks) <= seen(place, since)
+        struck = {(request.plural, request.verb) for request in killer.struck}
+        assert struck >= {(PLURALS[kind], verb) for kind, verb, _, _ in story.marks}
+        assert workload(V2) in place.deployments()
+        print(f"died {len(killer.struck)} times")

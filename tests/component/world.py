@@ -53,6 +53,7 @@ class World:
 
     Attributes:
         keep_alive: whether an operator that died is started again, as a kubelet would.
+        stride: seconds that pass at least before anybody looks again, as on a busy machine.
         weights: every version of every route that was ever committed, by route name.
     """
 
@@ -68,6 +69,7 @@ class World:
         self.decide = decide
         self.process: Process | None = None
         self.keep_alive = False
+        self.stride = 0.0
         self.weights: dict[str, list[Weights]] = {}
         self._readiness: dict[str, list[tuple[int, bool]]] = {}
         self.exit_codes: list[int] = []
@@ -166,7 +168,7 @@ class World:
             due = self.process.queue.next_due
             late = due is None or due > end
             assert not late, f"did not happen in {most:g} s: {self.story()}"
-            self.clock.move((due or 0.0) - self.clock.monotonic())
+            self.clock.move(max(self.stride, (due or 0.0) - self.clock.monotonic()))
             await self.settle()
 
     async def run_until_killed(self, most: float = 6 * 3600) -> None:
@@ -189,7 +191,8 @@ class World:
         while self.clock.monotonic() < end:
             due = self.process.queue.next_due if self.process is not None else None
             until = end if due is None else min(due, end)
-            self.clock.move(max(0.001, until - self.clock.monotonic()))
+            step = max(0.001, self.stride, until - self.clock.monotonic())
+            self.clock.move(min(step, end - self.clock.monotonic()))
             await self.settle()
 
     async def eventually(self, condition: Callable[[], object]) -> None:

@@ -11,6 +11,7 @@ import aiohttp
 
 from tests.component.fakeapi.kinds import Kind
 from tests.component.fakeapi.objects import Change, Object, Reads, Ref, Write
+from tests.component.realapi import connections
 
 MAX_LINE = 4 * 2**20
 ARRIVAL = 10.0
@@ -121,10 +122,13 @@ class Mirror(Reads):
             self._path(kind), params=query, timeout=timeout, read_bufsize=MAX_LINE
         ) as answer:
             answer.raise_for_status()
-            async for line in answer.content:
-                event = json.loads(line)
-                assert event["type"] in ("ADDED", "MODIFIED", "DELETED"), event
-                self._take(kind, event["type"], event["object"])
+            try:
+                async for line in answer.content:
+                    event = json.loads(line)
+                    assert event["type"] in ("ADDED", "MODIFIED", "DELETED"), event
+                    self._take(kind, event["type"], event["object"])
+            finally:
+                connections.abort(answer)
 
     def _take(self, kind: Kind, change: str, obj: Object) -> None:
         meta = obj["metadata"]

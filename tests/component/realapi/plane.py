@@ -47,17 +47,23 @@ class Plane:
         control_plane.kubectl(
             "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"
         )
-        control_plane.apply([_namespace(LEASES), *rights(OPERATOR)])
+        control_plane.apply([namespace(LEASES), *rights(OPERATOR)])
+        for path in (
+            "modelhandoff.dev/v1alpha1/handoffattempts",
+            "modelhandoff.dev/v1alpha1/modelhandoffs",
+            "modelhandoff.dev/v1alpha1/handoffpolicies",
+            "gateway.networking.k8s.io/v1/httproutes",
+        ):
+            # Established, and yet it answers 429 for a moment: its storage is being opened.
+            control_plane.wait(lambda: control_plane.status(f"/apis/{path}") == 200, path)  # noqa: B023
         # The collector looks for new kinds every 30 s only; a new one sees them at its start.
         control_plane.kill(MANAGER)
         control_plane.restart(MANAGER)
         return plane
 
     def new_namespace(self) -> str:
-        """A fresh namespace in which only pods of the strictest kind may run."""
-        name = f"cell-{next(self._numbers)}"
-        self.control_plane.apply(_namespace(name))
-        return name
+        """The name of a fresh namespace; whoever uses it creates it from :func:`namespace`."""
+        return f"cell-{next(self._numbers)}"
 
     def admin(self) -> tuple[str, str]:
         """Certificate and key of an administrator."""
@@ -143,7 +149,8 @@ def _role(kind: str, name: str, rules: list[dict[str, Any]], namespace: str = ""
     }
 
 
-def _namespace(name: str) -> dict[str, Any]:
+def namespace(name: str) -> dict[str, Any]:
+    """One in which only pods of the strictest kind may run."""
     strict = {"pod-security.kubernetes.io/enforce": "restricted"}
     return {
         "apiVersion": "v1",

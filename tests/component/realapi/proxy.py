@@ -22,6 +22,7 @@ from tests.component.fakeapi.faults import Effect, Fault, Faults, Request
 from tests.component.fakeapi.kinds import BY_PLURAL, Kind
 from tests.component.fakeapi.objects import ApiError, Object
 from tests.component.fakeapi.server import PATH, VERBS, failure, injected
+from tests.component.realapi import connections
 
 MAX_LINE = 4 * 2**20
 _PASSED = ("Content-Type", "Accept", "User-Agent")
@@ -78,7 +79,7 @@ class Proxy:
         if self._runner is not None:
             await self._runner.cleanup()
         if self._session is not None:
-            await close(self._session)
+            await connections.close(self._session)
 
     def drop_watches(self) -> None:
         """Cut every watch."""
@@ -179,6 +180,7 @@ class Proxy:
                 for task in (pump, cut):
                     task.cancel()
                 await asyncio.gather(pump, cut, return_exceptions=True)
+                connections.abort(upstream)
         with contextlib.suppress(ConnectionResetError):
             if watcher.expired:
                 gone = ApiError(410, "Expired", "too old resource version")
@@ -191,13 +193,6 @@ class Proxy:
         async for line in upstream.content:
             await self.hold_watches.wait()
             await response.write(line)
-
-
-async def close(session: aiohttp.ClientSession) -> None:
-    """Close a session whose TLS connections need no farewell, now and not a little later."""
-    if session.connector is not None:
-        await session.connector.close(abort_ssl=True)
-    await session.close()
 
 
 def _asked(request: web.Request, body: bytes) -> tuple[Request | None, Kind | None]:

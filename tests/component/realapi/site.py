@@ -14,10 +14,11 @@ from tests.component.fakeapi.faults import Request
 from tests.component.fakeapi.kinds import BY_PLURAL, Kind
 from tests.component.fakeapi.objects import Object, Write
 from tests.component.hands import Hand
+from tests.component.realapi import connections
 from tests.component.realapi.hand import HttpHand
 from tests.component.realapi.mirror import Mirror
-from tests.component.realapi.plane import LEASES, Plane
-from tests.component.realapi.proxy import Proxy, close
+from tests.component.realapi.plane import LEASES, Plane, namespace
+from tests.component.realapi.proxy import Proxy
 from tests.component.sites import OnWrite
 
 OURS, GATEWAY = "modelhandoff.dev", "gateway.networking.k8s.io"
@@ -51,6 +52,9 @@ class RealSite(Proxy):
     async def start(self) -> None:
         tls = _tls(self._plane, self._plane.admin())
         self._own = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ssl=tls))
+        url = f"{self._plane.url}/api/v1/namespaces"
+        async with self._own.post(url, json=namespace(self.namespace)) as answer:
+            answer.raise_for_status()
         self.objects = Mirror(self._own, self._plane.url, self.namespace, MIRRORED)
         await self.objects.start()
         await super().start()
@@ -59,7 +63,7 @@ class RealSite(Proxy):
         await super().stop()
         await self.objects.stop()
         if self._own is not None:
-            await close(self._own)
+            await connections.close(self._own)
 
     def configuration(self) -> Configuration:
         configuration = Configuration()
