@@ -104,6 +104,9 @@ class Client:
         configuration.connection_pool_maxsize = 0
         configuration.retries = None
         configuration.trace_configs = [_gate_at_the_connection()]
+        # Neither proxy nor .netrc from the environment, as for the watches: aiohttp would read
+        # the file anew, in a thread, for every request, and send what it finds there.
+        configuration.client_session_kwargs = {"trust_env": False}
         self._configuration = configuration
         self._rest = _Rest(configuration)
         self._gate = gate

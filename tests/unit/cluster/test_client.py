@@ -49,6 +49,15 @@ async def test_objects_are_addressed_by_group_namespace_and_name():
     ]
 
 
+async def test_a_netrc_of_the_machine_is_not_sent(tmp_path, monkeypatch):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password secret")
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with serving(ok()) as stub, talking(stub.url) as client:
+        await client.get(POD, "payments", "fraud-1")
+    assert "authorization" not in stub.asked[0].headers
+
+
 async def test_a_patch_carries_its_precondition_and_says_who_writes():
     async with serving(ok()) as stub, talking(stub.url) as client:
         await client.patch(DEPLOYMENT, "ns", "d", {"spec": {"replicas": 2}}, resource_version="41")
