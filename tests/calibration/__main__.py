@@ -20,7 +20,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.calibration import endings, noises, rivals, shapes
 from tests.calibration.crossings import RateCell
-from tests.calibration.world import BIG
 
 SEED = 20240229
 ROOT = Path(__file__).parents[2]
@@ -151,11 +150,18 @@ class Raw:
         self._path.write_text(json.dumps({"head": head, "parts": self.parts}))
 
 
-def cells(raw: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """All runs of every cell, in the order of their seeds."""
+def cells(raw: Mapping[str, Any], asked: list[Work]) -> dict[str, list[Any]]:
+    """The runs of every cell that was asked for, in the order of their seeds."""
+    parts = raw["parts"]
     return {
-        key: [one for at in sorted(parts, key=int) for one in parts[at]]
-        for key, parts in raw["parts"].items()
+        work.key: [
+            one
+            for at in sorted(parts[work.key], key=int)
+            if int(at) < work.seeds
+            for one in parts[work.key][at]
+        ]
+        for work in asked
+        if work.key in parts
     }
 
 
@@ -170,13 +176,14 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="keep the runs that --raw has")
     parser.add_argument("--render", action="store_true", help="only write the page from --raw")
     asked = parser.parse_args()
+    todo = works(asked.scale, asked.only)
     if not asked.render:
         raw = Raw(asked.raw, resume=asked.resume)
-        simulate(works(asked.scale, asked.only), asked.jobs, raw)
+        simulate(todo, asked.jobs, raw)
     from tests.calibration.report import write
 
     found = json.loads(asked.raw.read_text())
-    write(found["head"], cells(found), asked.output)
+    write(found["head"], cells(found, todo), asked.output)
     print(f"wrote {asked.output}")
 
 
