@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from modelhandoff.api import names
 from modelhandoff.api.vocabulary import Outcome, Phase, Reason
 from modelhandoff.rollout.actions import Collected, Decision
@@ -14,7 +16,7 @@ from modelhandoff.rollout.provision import begin, provision, warm_up
 from modelhandoff.rollout.restoring import restore_stable
 from modelhandoff.rollout.snapshot import Snapshot
 from modelhandoff.rollout.status import render
-from modelhandoff.rollout.tidying import tidy
+from modelhandoff.rollout.tidying import retire, tidy
 
 _PHASES = {
     Phase.PENDING: begin,
@@ -61,7 +63,21 @@ def _move(ctx: Context) -> Move:
         return wanted
     if ctx.attempt is None or ctx.state.phase.terminal:
         return _at_rest(ctx)
-    return _PHASES[ctx.state.phase](ctx)
+    move = _PHASES[ctx.state.phase](ctx)
+    return move if move.action is not None else _making_room(ctx, move)
+
+
+def _making_room(ctx: Context, move: Move) -> Move:
+    """While an attempt only waits, old versions go on retiring: it may wait for their GPU."""
+    if ctx.state.phase not in (Phase.PROVISIONING, Phase.WARMING_UP, Phase.PROGRESSING):
+        return move
+    chore, _ = retire(ctx)
+    if chore is None:
+        return move
+    if chore.action is not None:
+        return dataclasses.replace(move, action=chore.action, events=())
+    waits = [wait for wait in (move.wait, chore.wait) if wait is not None]
+    return dataclasses.replace(move, wait=min(waits))
 
 
 def _abort(ctx: Context) -> Move | None:

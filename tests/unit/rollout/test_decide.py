@@ -243,6 +243,26 @@ class TestCapacity:
         assert model.state.verdict.reason == reason
         assert model.share() == 0
 
+    def test_an_old_version_gives_its_room_to_the_attempt_that_waits_for_it(self) -> None:
+        model = Model().started("2.0.0")
+        old = next(w.name for w in model.workloads.values() if w.stable)
+        model.look(GOOD, hours=1)
+        model.look(PROVEN, hours=1)
+        model.edit("3.0.0")
+        while model.state.phase != "Provisioning" or model.candidate not in model.workloads:
+            decision = model.decide()
+            assert decision.action is not None
+            model.apply(decision.action)
+        model.pods(model.candidate, pod(unschedulable="no GPU", created=model.now))
+        waiting = model.decide()
+        assert waiting.action is None
+        assert waiting.requeue_after == 1800, "until the old version's delay is over"
+        model.pass_time(minutes=31)
+        model.pods(model.candidate, pod(unschedulable="no GPU", created=model.now), ready=0)
+        retired = model.decide().action
+        assert isinstance(retired, ScaleWorkload)
+        assert (retired.workload, retired.replicas) == (old, 0)
+
     def test_more_pods_come_before_more_traffic(self) -> None:
         model = Model().promoted()
         model.edit("2.0.0")
