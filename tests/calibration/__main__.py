@@ -51,7 +51,7 @@ def works(scale: float, only: str) -> list[Work]:
         Work(
             f"ending/{c.truth}/{c.size}/{'A' if c.history else 'B'}",
             c,
-            some(200 if c.size is BIG else 100),
+            some(100),
             5,
         )
         for c in endings.cells()
