@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from e2e.cluster import ControlPlane
-from tests.component.realapi.plane import CONTROLLERS, Plane
+from tests.component.realapi.plane import CONTROLLERS, FLAGS, Plane
 from tests.component.realapi.site import RealSite
 from tests.component.sites import FakeSite, Site
 from tests.component.world import World, world, world_at
@@ -23,12 +23,7 @@ async def place() -> AsyncIterator[World]:
 @pytest.fixture(scope="session")
 def plane() -> Iterator[Plane]:
     """One real control plane for all tests that want one."""
-    with ControlPlane.start(
-        "component",
-        controllers=CONTROLLERS,
-        # Pods are played: none needs a token.
-        apiserver_args=["--disable-admission-plugins=ServiceAccount"],
-    ) as control_plane:
+    with ControlPlane.start(controllers=CONTROLLERS, apiserver_args=FLAGS) as control_plane:
         yield Plane.install(control_plane)
 
 

@@ -92,8 +92,9 @@ async def nothing_written_at_rest(place: World) -> None:
 
 
 def _of_attempts(place: World) -> dict[str, list[Write]]:
+    """By uid: an attempt that somebody deleted is another one when it is made again."""
     found: dict[str, list[Write]] = defaultdict(list)
     for write in place.writes():
         if write.kind == "HandoffAttempt" and write.verb != "delete":
-            found[write.name].append(write)
+            found[write.after["metadata"]["uid"]].append(write)
     return found

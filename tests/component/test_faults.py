@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import aiohttp
@@ -46,36 +45,6 @@ def decides(request: Request) -> bool:
     )
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault(Effect.STATUS, decides, status=409),
-        Fault(Effect.STATUS, decides, status=500),
-        Fault(Effect.STATUS, decides, status=429, retry_after=7),
-        Fault(Effect.CUT, decides),
-        Fault(Effect.DROP, decides),
-        Fault(Effect.DELAY, decides, seconds=0.02),
-    ],
-    ids=lambda fault: f"{fault.effect.name}-{fault.status}",
-)
-async def test_every_third_write_fails_and_the_end_is_the_same(
-    serving: World, fault: Fault
-) -> None:
-    turn = itertools.count(1)
-    fault.hits.clear()
-    fault.times = 1000
-    fault.matches = lambda request: decides(request) and next(turn) % 3 == 0
-    serving.server.faults.add(fault)
-    await serving.apply(version(V2))
-    await serving.run_until(lambda: serving.phase() == "Promoted")
-    assert len(fault.hits) > 5
-    assert serving.share(serving.attempt()) == 100
-    name = names.workload_name("fraud", serving.attempt()["spec"]["revision"])
-    shares = [w.backends.get(name, 0) for w in serving.weights["fraud"]]
-    assert shares == sorted(shares)
-    assert len(serving.attempts()) == 2
-
-
 async def test_a_rollback_needs_no_other_write_to_succeed_first(serving: World) -> None:
     """Events and statuses fail throughout; the weight goes at the same look."""
     serving.collector.candidate = FAULTY
@@ -98,20 +67,6 @@ async def test_a_rollback_needs_no_other_write_to_succeed_first(serving: World) 
 
 
 class TestWatches:
-    async def test_a_deletion_in_a_gap_of_the_watch_is_noticed(self, serving: World) -> None:
-        await serving.apply(version(V2))
-        await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
-        process = serving.process
-        assert process is not None
-        serving.server.hold_watches.clear()
-        body: dict[str, Any] = {"metadata": {"name": "bystander"}, "spec": _minimal()}
-        serving.objects.create(DEPLOYMENT, NAMESPACE, body)
-        serving.objects.delete(DEPLOYMENT, NAMESPACE, "bystander")
-        serving.server.hold_watches.set()
-        serving.server.expire_watches()
-        await serving.settle()
-        assert process.store.get(CACHED_DEPLOYMENT, NAMESPACE, "bystander") is None
-
     async def test_an_object_deleted_before_the_new_listing_leaves_the_cache(
         self, serving: World
     ) -> None:

@@ -196,6 +196,8 @@ class Server:
                 await response.write(_line("ERROR", error.status()))
                 return
             await self.hold_watches.wait()
+            if watcher.expired:
+                continue  # What was held is lost.
             for change in changes:
                 event = _seen(change, watcher.kind, namespace, matches)
                 if event is not None:

@@ -22,6 +22,13 @@ ROOT = Path(__file__).parents[3]
 LEASES = "ops"
 OPERATOR = "operator"
 CONTROLLERS = "garbage-collector-controller,serviceaccount-controller"
+FLAGS = (
+    # Pods are played: none needs a token.
+    "--disable-admission-plugins=ServiceAccount",
+    # A few Services for each of hundreds of stories.
+    "--service-cluster-ip-range=10.240.0.0/16",
+    "--audit-log-path=",
+)
 MANAGER = "kube-controller-manager"
 
 
