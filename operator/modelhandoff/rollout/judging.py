@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypedDict
+from weakref import WeakValueDictionary
 
 from modelhandoff.analysis import (
     Bins,
@@ -106,6 +107,15 @@ class Memory:
         return self.verdict if now == before else None
 
 
+_plans: WeakValueDictionary[str, Plan] = WeakValueDictionary()
+
+
+def _shared(plan: Plan) -> Plan:
+    """One plan for all who judge by the same: what the engine derives from it hangs on it."""
+    known = _plans.setdefault(plan.hash, plan)
+    return known if known == plan else plan
+
+
 def measurement(ctx: Context) -> Measurement | None:
     """What is to be measured now; ``None`` before the first weight landed and after the end."""
     attempt, state = ctx.attempt, ctx.state
@@ -159,7 +169,7 @@ def judge_intervals(
             plan, found = memory.plan, memory.found
         else:
             memory.progress = None
-            plan = plan_of(spec, bins)
+            plan = _shared(plan_of(spec, bins))
             found = (
                 Evidence.from_json(plan, json.loads(evidence)) if evidence else Evidence.start(plan)
             )
