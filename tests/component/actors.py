@@ -1,12 +1,14 @@
 """Played controllers: Deployments get pods, routes get a gateway's answer, Jobs run.
 
 They see the same objects as the real ones and write the same status fields; how an object fares
-is decided by name beforehand (``Actors.fate``). One task does one thing after another.
+is decided by name beforehand (``Actors.fate``). A few tasks work side by side, each object always
+with the same one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC
 from enum import Enum
@@ -23,6 +25,7 @@ DEPLOYMENT = BY_PLURAL["apps", "deployments"]
 JOB = BY_PLURAL["batch", "jobs"]
 ROUTE = BY_PLURAL["gateway.networking.k8s.io", "httproutes"]
 GATEWAY_CONTROLLER = "played.example/gateway"
+WORKERS = 6
 NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
 
 
@@ -55,28 +58,32 @@ class Actors:
         self.fate: dict[str, Fate] = {}
         self.jobs = Fate.READY
         self.gateway = True
-        self._waiting: asyncio.Queue[tuple[Act, Object]] = asyncio.Queue()
+        self._waiting: list[asyncio.Queue[tuple[Act, Object]]] = [
+            asyncio.Queue() for _ in range(WORKERS)
+        ]
         self._pending = 0
         self._acts: dict[Kind, Act] = {
             DEPLOYMENT: self._deployment,
             ROUTE: self._route,
             JOB: self._job,
         }
-        self._task: asyncio.Task[None] | None = None
+        self._of_pods = (self._pod_going, self._pod_gone)
+        self._tasks: list[asyncio.Task[None]] = []
         objects.listeners.append(self._seen)
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._work())
+        self._tasks = [asyncio.create_task(self._work(waiting)) for waiting in self._waiting]
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def idle(self) -> bool:
-        if self._task is not None and self._task.done():
-            self._task.result()  # a bug in here must fail the test
+        for task in self._tasks:
+            if task.done():
+                task.result()  # a bug in here must fail the test
         return self._pending == 0
 
     def decide(self, name: str, fate: Fate) -> None:
@@ -102,11 +109,15 @@ class Actors:
 
     def _later(self, act: Act, obj: Object) -> None:
         self._pending += 1
-        self._waiting.put_nowait((act, obj))
+        # A pod belongs to its Deployment's task.
+        owners = obj["metadata"].get("ownerReferences") or () if act in self._of_pods else ()
+        name = next((owner["name"] for owner in owners), obj["metadata"]["name"])
+        worker = zlib.crc32(name.encode()) % WORKERS
+        self._waiting[worker].put_nowait((act, obj))
 
-    async def _work(self) -> None:
+    async def _work(self, waiting: asyncio.Queue[tuple[Act, Object]]) -> None:
         while True:
-            act, obj = await self._waiting.get()
+            act, obj = await waiting.get()
             try:
                 await act(obj)
             except ApiError as error:
@@ -134,13 +145,14 @@ class Actors:
                 await self._deployment(found)
 
     def _pods(self, deployment: Object) -> list[Object]:
-        meta = deployment["metadata"]
-        return [
-            pod
-            for pod in self._objects.list(POD, meta["namespace"])
-            if any(o["uid"] == meta["uid"] for o in pod["metadata"].get("ownerReferences") or ())
-            and "deletionTimestamp" not in pod["metadata"]
-        ]
+        uid = deployment["metadata"]["uid"]
+
+        def own(pod: Object) -> bool:
+            meta = pod["metadata"]
+            owners = meta.get("ownerReferences") or ()
+            return "deletionTimestamp" not in meta and any(o["uid"] == uid for o in owners)
+
+        return self._objects.list(POD, deployment["metadata"]["namespace"], own)
 
     async def _deployment(self, obj: Object) -> None:
         meta = obj["metadata"]

@@ -249,17 +249,20 @@ class World:
 
     # What people do
 
-    async def apply(self, manifest: Object) -> Object:
+    async def apply(self, manifest: Object) -> None:
+        """``kubectl apply`` of a handoff, and everything that follows at once."""
+        await self.submit(manifest)
+        await self.settle()
+
+    async def submit(self, manifest: Object) -> None:
         """``kubectl apply`` of a handoff."""
         name = manifest["metadata"]["name"]
         if self.objects.find(HANDOFF, self.namespace, name) is None:
             meta = {**manifest["metadata"], "namespace": self.namespace}
-            made = await self.hand.create(HANDOFF, self.namespace, {**manifest, "metadata": meta})
+            await self.hand.create(HANDOFF, self.namespace, {**manifest, "metadata": meta})
         else:
             operations = [{"op": "replace", "path": "/spec", "value": manifest["spec"]}]
-            made = await self.hand.patch(HANDOFF, self.namespace, name, operations, JSON)
-        await self.settle()
-        return made
+            await self.hand.patch(HANDOFF, self.namespace, name, operations, JSON)
 
     async def annotate(self, key: str, value: str | None, name: str = "fraud") -> None:
         body = {"metadata": {"annotations": {key: value}}}
@@ -311,11 +314,12 @@ class World:
 
     def attempts(self, name: str = "fraud") -> list[Object]:
         """By ordinal."""
-        found = [
-            a
-            for a in self.objects.list(ATTEMPT, self.namespace)
-            if (a["metadata"].get("labels") or {}).get(names.LABEL_HANDOFF) == name
-        ]
+
+        def own(attempt: Object) -> bool:
+            labels = attempt["metadata"].get("labels") or {}
+            return bool(labels.get(names.LABEL_HANDOFF) == name)
+
+        found = self.objects.list(ATTEMPT, self.namespace, own)
         return sorted(found, key=lambda a: a["spec"]["ordinal"])
 
     def attempt(self, name: str = "fraud") -> Object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import marshal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -92,21 +92,26 @@ class Reads:
         found = self._objects.get(_ref(kind, namespace, name))
         return _copy(found)
 
-    def list(self, kind: Kind, namespace: str = "") -> list[Object]:
-        return [
-            _copy(obj)
-            for (group, plural, where, _), obj in sorted(self._objects.items())
-            if (group, plural) == (kind.group, kind.plural) and namespace in ("", where)
+    def list(
+        self, kind: Kind, namespace: str = "", which: Callable[[Object], bool] = lambda _: True
+    ) -> list[Object]:
+        """Objects of a kind by name, ``which`` are asked for."""
+        found = [
+            (ref, obj) for ref, obj in self._of(kind) if namespace in ("", ref[2]) and which(obj)
         ]
+        return [_copy(obj) for _, obj in sorted(found, key=lambda pair: pair[0])]
 
     def versions(self, kind: Kind, label: str = "") -> dict[tuple[str, str], str]:
         """Version by namespace and name of every object (that has the label)."""
         return {
             (where, name): obj["metadata"]["resourceVersion"]
-            for (group, plural, where, name), obj in self._objects.items()
-            if (group, plural) == (kind.group, kind.plural)
-            and (not label or label in (obj["metadata"].get("labels") or {}))
+            for (_, _, where, name), obj in self._of(kind)
+            if not label or label in (obj["metadata"].get("labels") or {})
         }
+
+    def _of(self, kind: Kind) -> Iterable[tuple[Ref, Object]]:
+        wanted = (kind.group, kind.plural)
+        return [(ref, obj) for ref, obj in self._objects.items() if ref[:2] == wanted]
 
 
 @dataclass

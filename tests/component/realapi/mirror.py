@@ -22,17 +22,18 @@ class Mirror(Reads):
     """All objects of some kinds in one namespace."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, namespace: str, kinds: Iterable[Kind]
+        self, session: aiohttp.ClientSession, url: str, namespace: str, kinds: tuple[Kind, ...]
     ) -> None:
         self.version = 0
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.listeners: list[Callable[[Change], None]] = []
         self.writes: list[Write] = []
         self._objects: dict[Ref, Object] = {}
+        self._shelves: dict[Kind, dict[Ref, Object]] = {kind: {} for kind in kinds}
         self._session = session
         self._url = url
         self._namespace = namespace
-        self._kinds = tuple(kinds)
+        self._kinds = kinds
         self._gone: dict[Ref, str] = {}
         self._expected: dict[Ref, Callable[[], bool]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -100,6 +101,9 @@ class Mirror(Reads):
             while ref in self._expected and not self._expected[ref]():  # noqa: ASYNC110 - a watch of another thread
                 await asyncio.sleep(0.001)
 
+    def _of(self, kind: Kind) -> Iterable[tuple[Ref, Object]]:
+        return self._shelves[kind].items()
+
     def _ref(self, kind: Kind, name: str) -> Ref:
         return kind.group, kind.plural, self._namespace if kind.namespaced else "", name
 
@@ -136,9 +140,10 @@ class Mirror(Reads):
         before = self._objects.get(ref)
         if change == "DELETED":
             self._objects.pop(ref, None)
+            self._shelves[kind].pop(ref, None)
             self._gone[ref] = meta["uid"]
         else:
-            self._objects[ref] = obj
+            self._objects[ref] = self._shelves[kind][ref] = obj
         version = int(meta["resourceVersion"])
         self.version = max(self.version, version)
         for listener in list(self.listeners):

@@ -122,13 +122,16 @@ def _tls(plane: Plane, files: tuple[str, str]) -> ssl.SSLContext:
     return context
 
 
-async def until_allowed(site: RealSite, seconds: float = 10.0) -> None:
-    """Wait until the API server lets the operator list what it watches: rights take a moment."""
+async def until(site: RealSite, *, allowed: bool, seconds: float = 10.0) -> None:
+    """Wait until the operator's rights are as they were set: the API server takes a moment."""
+    kinds = MIRRORED[:7]
     async with asyncio.timeout(seconds), aiohttp.ClientSession() as session:
-        for kind in MIRRORED[:7]:
-            url = f"{site.url}{kind.prefix}/namespaces/{site.namespace}/{kind.plural}?limit=1"
-            while True:
-                async with session.get(url) as answer:
-                    if answer.status == 200:
-                        break
-                await asyncio.sleep(0.02)
+        while True:
+            codes = set()
+            for kind in kinds:
+                path = f"{kind.prefix}/namespaces/{site.namespace}/{kind.plural}"
+                async with session.get(f"{site.url}{path}?limit=1") as answer:
+                    codes.add(answer.status)
+            if codes == {200 if allowed else 403}:
+                return
+            await asyncio.sleep(0.02)
