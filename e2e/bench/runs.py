@@ -461,7 +461,8 @@ async def promote(bench: Bench, count: int) -> None:
     await asyncio.sleep(5)
     await bench.all_in(count, "Promoted", 1200)
     took = time.monotonic() - began
-    await bench.calm()
+    # Longer than scaleDownDelay: the old version's retirement belongs to the run.
+    await bench.calm(25)
     found = requests(bench.plane, offset)
     attempts = await bench.attempts()
     looks = statistics.median(s.get("looks", 0) for s in attempts.values())
