@@ -75,12 +75,12 @@ def look(value: float) -> str:
     return "never" if math.isinf(value) else f"{value:.0f}"
 
 
-def _far(hits: int, runs: int, promised: float) -> bool:
-    """More than three standard errors (of both simulations) from a promised percentage."""
+def _far(hits: int, runs: int, promised: float, errors: float = 3.0) -> bool:
+    """More than ``errors`` standard errors (of both simulations) from a promised percentage."""
     p, q = hits / runs, promised / 100.0
     floor = 0.5 / runs
     error = math.sqrt(max(p * (1 - p), floor) / runs + max(q * (1 - q), floor) / 200.0)
-    return abs(p - q) > 3.0 * error
+    return abs(p - q) > errors * error
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -185,7 +185,7 @@ def _false_rollbacks(cells: Cells, problems: list[str]) -> list[str]:
                     hits = sum(one[0] is not None for one in found)
                     promise = hoped[2 * at + second]
                     shown.append(rate(hits, len(found)))
-                    if hits / len(found) * 100 > promise and _far(hits, len(found), promise):
+                    if hits / len(found) * 100 > promise and _far(hits, len(found), promise, 2.0):
                         problems.append(
                             f"{key[6:]}: false rollback {rate(hits, len(found))}, expected "
                             f"at most {promise:g} %"
@@ -416,14 +416,14 @@ def _answers(cells: Cells) -> list[str]:
         f"{proven(splits)} ever proven; one split of whole arms: {harm(bursts)} and "
         f"{proven(bursts)}.",
         "- **phi scaled with traffic.** History at a tenth of the traffic, bursts of 5: "
-        f"{harm(tenth)} rolled back, but only {proven(tenth)} ever proven. The factor is right for "
+        f"{harm(tenth)} rolled back, and {proven(tenth)} ever proven. The factor is right for "
         "noise of the rate and ten times too large for bursts, whose phi does not grow with "
         "traffic. Take history at the traffic of the run.",
         f"- **A quiet history before a noisy run.** {harm(quiet)} rolled back: phi_pair of the run "
         "takes over.",
         f"- **Split halves on first use.** Bursts: {harm(halves)} rolled back, {proven(halves)} "
-        f"proven; slow noise of whole arms at evidence 20: {harm(f'{slowly}/20/B')}, no better "
-        "than without, as halves do not see it.",
+        f"proven; slow noise of whole arms at evidence 20: {harm(f'{slowly}/20/B')} (without them "
+        f"{harm(f'false/{slow}/600/5400/20/B')}).",
         f"- **r_s 1.75 at the border.** {proven(border)} wrong proofs.",
     ]
 
@@ -487,7 +487,7 @@ def _deviations(problems: list[str], cells: Cells) -> list[str]:
         "## Deviations from what was expected",
         "",
         "Listed by rule: a rate more than three standard errors from the expected one (a false "
-        "rollback only when above), a median or 90 % look more than a quarter and three looks "
+        "rollback: more than two above), a median or 90 % look more than a quarter and three looks "
         f"away. {len(problems)} figures in {len(cells)} cells deviate:",
         "",
         *said,
@@ -501,6 +501,11 @@ def _deviations(problems: list[str], cells: Cells) -> list[str]:
         "rests on few events, so it is large by chance (at 60/540 and 0.01 % errors a median of "
         f"{_phi(SMALL, 0.0001):.1f} without any noise). The design proved with phi 1. It errs on "
         "the safe side: later promotion.",
+        "- *Slow noise on first use* (rho 0.9, 2,000 and 6,000 requests a look): above what the "
+        "design found, at 2,000 also above the nominal 5 % of a metric judged alone. A real limit: "
+        "see the open points and docs/statistics.md. With history the bound holds.",
+        "- *Late drift*: KL 0.3 from look 121 or 241 is found a few looks later than the 9 that "
+        "the design found; from the start a little earlier than its 8.",
         "- *Score*: margin and spread of the design's score are not stated; ours are. A score that "
         "is proven sooner or later also moves promotion of small traffic.",
         "",
