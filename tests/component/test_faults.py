@@ -11,7 +11,7 @@ from modelhandoff.api import names
 from modelhandoff.cluster.kinds import DEPLOYMENT as CACHED_DEPLOYMENT
 from tests.component.collecting import FAULTY
 from tests.component.fakeapi.faults import Effect, Fault, Request
-from tests.component.handoffs import V1, V2, version
+from tests.component.handoffs import V1, V2, quick
 from tests.component.world import (
     ATTEMPT,
     DEPLOYMENT,
@@ -29,9 +29,9 @@ WRITES = ("create", "update", "patch", "delete")
 
 @pytest.fixture
 async def serving(place: World) -> World:
-    place.collector.per_second = 1000.0
+    place.collector.per_second = 10_000.0
     await place.start()
-    await place.apply(version(V1))
+    await place.apply(quick(V1))
     await place.run_until(lambda: place.phase() == "Promoted")
     return place
 
@@ -48,7 +48,7 @@ def decides(request: Request) -> bool:
 async def test_a_rollback_needs_no_other_write_to_succeed_first(serving: World) -> None:
     """Events and statuses fail throughout; the weight goes at the same look."""
     serving.collector.candidate = FAULTY
-    await serving.apply(version(V2))
+    await serving.apply(quick(V2))
     await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
     fault = serving.server.faults.add(
         Fault(
@@ -83,7 +83,7 @@ class TestWatches:
         assert process.store.get(CACHED_DEPLOYMENT, NAMESPACE, "bystander") is None
 
     async def test_watches_that_are_cut_all_the_time_lose_nothing(self, serving: World) -> None:
-        await serving.apply(version(V2))
+        await serving.apply(quick(V2))
         while serving.phase() != "Promoted":
             serving.server.drop_watches()
             await serving.pass_time(40)
@@ -102,7 +102,7 @@ class TestRights:
                 status=403,
             )
         )
-        await serving.apply(version(V2))
+        await serving.apply(quick(V2))
         await serving.run_until(
             lambda: serving.condition("Stalled").get("reason") == "PermissionDenied"
         )
@@ -127,13 +127,13 @@ class TestRights:
             )
         )
         serving.server.expire_watches()
-        await serving.apply(version(V2))
+        await serving.apply(quick(V2))
         await serving.run_until(lambda: serving.phase() == "Promoted")
 
 
 class TestNeighbours:
     async def test_a_poison_object_delays_nobody(self, serving: World) -> None:
-        poison = version(V1, "poison")
+        poison = quick(V1, "poison")
         poison["spec"]["rollout"]["route"]["hostnames"] = ["poison.example"]
         serving.objects.create(HANDOFF, NAMESPACE, poison, "person")
         await serving.run_until(lambda: serving.phase("poison") == "Promoted")
@@ -144,7 +144,7 @@ class TestNeighbours:
         )
         count = 20
         for number in range(count):
-            good = version(V1, f"good-{number}")
+            good = quick(V1, f"good-{number}")
             good["spec"]["rollout"]["route"]["hostnames"] = [f"good-{number}.example"]
             serving.objects.create(HANDOFF, NAMESPACE, good, "person")
         await serving.settle()
@@ -163,7 +163,7 @@ class TestNeighbours:
     async def test_a_spec_that_is_no_spec_is_told_in_the_status(
         self, serving: World, spec: dict[str, Any]
     ) -> None:
-        broken = version(V1, "broken")
+        broken = quick(V1, "broken")
         broken["spec"] = spec
         serving.objects.create(HANDOFF, NAMESPACE, broken, "person")
         await serving.settle()
@@ -175,7 +175,7 @@ class TestNeighbours:
 
 class TestPeople:
     async def test_a_lowered_weight_is_a_hand_on_the_brake(self, serving: World) -> None:
-        await serving.apply(version(V2))
+        await serving.apply(quick(V2))
         await serving.run_until(lambda: serving.share(serving.attempt()) == 50)
         await reweigh(serving, 5)
         await serving.run_until(lambda: serving.phase() == "Aborted")
@@ -185,7 +185,7 @@ class TestPeople:
     async def test_a_raised_weight_is_taken_back_once_and_then_gives_up(
         self, serving: World
     ) -> None:
-        await serving.apply(version(V2))
+        await serving.apply(quick(V2))
         await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
         await reweigh(serving, 60)
         assert serving.share(serving.attempt()) == 10
@@ -195,7 +195,7 @@ class TestPeople:
 
     async def test_a_second_handoff_for_the_same_host_waits_outside(self, serving: World) -> None:
         before = dict(serving.route())
-        serving.objects.create(HANDOFF, NAMESPACE, version(V2, "rival"), "person")
+        serving.objects.create(HANDOFF, NAMESPACE, quick(V2, "rival"), "person")
         await serving.settle()
         assert serving.condition("Stalled", "rival")["reason"] == "RouteConflict"
         assert serving.route() == before
@@ -210,11 +210,11 @@ class TestLeadership:
         serving.objects.patch(LEASE, "ops", "modelhandoff", stolen, actor="other")
         assert await serving.ended() == 1
         since = serving.objects.version
-        serving.objects.create(HANDOFF, NAMESPACE, version(V1, "late"), "person")
+        serving.objects.create(HANDOFF, NAMESPACE, quick(V1, "late"), "person")
         assert serving.writes(since) == []
 
     async def test_a_new_leader_moves_the_epoch_before_anything_else(self, serving: World) -> None:
-        await serving.apply(version(V2))
+        await serving.apply(quick(V2))
         await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
         since = serving.objects.version
         await serving.restart()
@@ -229,7 +229,7 @@ class TestLeadership:
 
 class TestWhatItTells:
     async def test_probes_and_metrics_are_served(self, serving: World) -> None:
-        await serving.apply(version(V2))
+        await serving.apply(quick(V2))
         await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
         assert serving.process is not None
         base = f"http://127.0.0.1:{serving.process.port}"
@@ -249,7 +249,7 @@ class TestWhatItTells:
             assert line in text
 
     async def test_events_are_told_once_each(self, serving: World) -> None:
-        await serving.apply(version(V2))
+        await serving.apply(quick(V2))
         await serving.run_until(lambda: serving.phase() == "Promoted")
         told = [(e["reason"], e["message"]) for e in serving.objects.list(EVENT, NAMESPACE)]
         assert len(told) == len(set(told))

@@ -9,22 +9,24 @@ from modelhandoff.metrics.trouble import Trouble
 from tests.component.actors import Fate
 from tests.component.collecting import BROKEN, FAULTY, HEALTHY, Behaviour
 from tests.component.fakeapi.objects import Change
-from tests.component.handoffs import V1, V2, V3, version
+from tests.component.handoffs import V1, V2, V3, quick, version
+from tests.component.phases import LONG
 from tests.component.world import NAMESPACE, POD, ROUTE, SERVICE, World
 
 
 @pytest.fixture
 async def serving(place: World) -> World:
     """Version 1 serves, and nothing is under way."""
+    place.collector.per_second = 10_000.0
     await place.start()
-    await place.apply(version(V1))
+    await place.apply(quick(V1))
     await place.run_until(lambda: place.phase() == "Promoted")
     return place
 
 
 async def test_a_first_handoff_serves_all_traffic_once_it_is_warm(place: World) -> None:
     await place.start()
-    await place.apply(version(V1))
+    await place.apply(quick(V1))
     await place.run_until(lambda: place.phase() == "Promoted")
     (attempt,) = place.attempts()
     assert attempt["spec"]["kind"] == "Initial"
@@ -41,7 +43,7 @@ async def test_a_first_handoff_serves_all_traffic_once_it_is_warm(place: World) 
 
 async def test_a_good_candidate_is_promoted_step_by_step(serving: World) -> None:
     (first,) = serving.attempts()
-    await serving.apply(version(V2))
+    await serving.apply(quick(V2))
     await serving.run_until(lambda: serving.phase() == "Promoted")
     second = serving.attempt()
     assert second["status"]["verdict"]["decision"] == "Promote"
@@ -60,7 +62,7 @@ async def test_a_good_candidate_is_promoted_step_by_step(serving: World) -> None
 
 
 async def test_the_verdict_is_latched_before_the_first_promoting_write(serving: World) -> None:
-    await serving.apply(version(V2))
+    await serving.apply(quick(V2))
     await serving.run_until(lambda: serving.phase() == "Promoted")
     name = names.workload_name("fraud", serving.attempt()["spec"]["revision"])
     latched = next(
@@ -78,7 +80,7 @@ async def test_errors_bring_the_weight_to_zero_with_the_reason_in_the_same_write
 ) -> None:
     (first,) = serving.attempts()
     serving.collector.candidate = FAULTY
-    await serving.apply(version(V2))
+    await serving.apply(quick(V2))
     await serving.run_until(lambda: serving.phase() == "RolledBack")
     second = serving.attempt()
     assert second["status"]["verdict"]["decision"] == "Rollback"
@@ -94,7 +96,7 @@ async def test_errors_bring_the_weight_to_zero_with_the_reason_in_the_same_write
 
 async def test_half_of_the_answers_wrong_is_seen_within_three_looks(serving: World) -> None:
     serving.collector.candidate = BROKEN
-    await serving.apply(version(V2))
+    await serving.apply(quick(V2))
     await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
     landed = serving.clock.monotonic()
     await serving.run_until(lambda: serving.share(serving.attempt()) == 0)
@@ -111,7 +113,7 @@ async def test_slow_answers_are_rolled_back_too(serving: World) -> None:
 
 async def test_a_rolled_back_bundle_is_tried_again_only_when_asked(serving: World) -> None:
     serving.collector.candidate = FAULTY
-    await serving.apply(version(V2))
+    await serving.apply(quick(V2))
     await serving.run_until(lambda: serving.phase() == "RolledBack")
     serving.collector.candidate = HEALTHY
     await serving.pass_time(24 * 3600)
@@ -124,7 +126,7 @@ async def test_a_rolled_back_bundle_is_tried_again_only_when_asked(serving: Worl
 
 async def test_abort_takes_the_weight_off_at_once(serving: World) -> None:
     (first,) = serving.attempts()
-    await serving.apply(version(V2))
+    await serving.apply(quick(V2))
     await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
     await serving.annotate(names.ANNOTATION_ABORT, serving.attempt()["metadata"]["name"])
     assert serving.route() == {names.workload_name("fraud", first["spec"]["revision"]): 100}
@@ -134,17 +136,17 @@ async def test_abort_takes_the_weight_off_at_once(serving: World) -> None:
 
 async def test_a_verb_for_another_attempt_does_nothing(serving: World) -> None:
     (first,) = serving.attempts()
-    await serving.apply(version(V2))
+    await serving.apply(quick(V2))
     await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
     await serving.annotate(names.ANNOTATION_ABORT, first["metadata"]["name"])
     await serving.run_until(lambda: serving.phase() == "Promoted")
 
 
 async def test_an_edit_supersedes_what_is_on_its_way(serving: World) -> None:
-    await serving.apply(version(V2))
+    await serving.apply(quick(V2))
     await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
     second = serving.attempt()
-    await serving.apply(version(V3))
+    await serving.apply(quick(V3))
     await serving.run_until(lambda: serving.phase() == "Promoted")
     _, superseded, third = serving.attempts()
     assert superseded["status"]["phase"] == "Superseded"
@@ -156,10 +158,10 @@ async def test_an_edit_supersedes_what_is_on_its_way(serving: World) -> None:
 
 
 async def test_pause_holds_the_step_and_still_rolls_back(serving: World) -> None:
-    await serving.apply(version(V2))
+    await serving.apply(quick(V2))
     await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
     await serving.annotate(names.ANNOTATION_PAUSE, serving.attempt()["metadata"]["name"])
-    await serving.pass_time(3600)
+    await serving.pass_time(600)
     assert serving.share(serving.attempt()) == 10
     assert serving.condition("Paused")["status"] == "True"
     serving.collector.candidate = FAULTY
@@ -168,7 +170,7 @@ async def test_pause_holds_the_step_and_still_rolls_back(serving: World) -> None
 
 async def test_a_deleted_handoff_leaves_what_serves(serving: World) -> None:
     (first,) = serving.attempts()
-    await serving.apply(version(V2))
+    await serving.apply(quick(V2))
     await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
     await serving.delete(policy="Foreground")
     await serving.settle()
@@ -183,7 +185,7 @@ class TestIgnorance:
     async def test_no_metrics_hold_the_weight_then_take_it_away_then_go_on(
         self, serving: World, trouble: Trouble
     ) -> None:
-        await serving.apply(version(V2))
+        await serving.apply(quick(V2))
         await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
         serving.collector.trouble = trouble
         await serving.pass_time(5 * 60)
@@ -192,9 +194,11 @@ class TestIgnorance:
         await serving.pass_time(10 * 60)
         assert serving.share(serving.attempt()) == 0
         assert serving.phase() == "Progressing", "silence is nobody's failure"
+        serving.stride = LONG
         await serving.pass_time(3600)
         assert serving.share(serving.attempt()) == 0
         serving.collector.trouble = None
+        serving.stride = LONG
         await serving.run_until(lambda: serving.phase() == "Promoted")
         assert len(serving.attempts()) == 2
 
@@ -205,7 +209,7 @@ class TestCapacity:
     ) -> None:
         serving.actors.fate["fraud-"] = Fate.UNSCHEDULABLE
         before = len(serving.weights["fraud"])
-        await serving.apply(version(V2))
+        await serving.apply(quick(V2))
         await serving.run_until(lambda: serving.phase() == "Inconclusive")
         assert "Insufficient nvidia.com/gpu" in serving.status()["message"]
         assert all(len(w.backends) == 1 for w in serving.weights["fraud"][before:])
@@ -213,7 +217,7 @@ class TestCapacity:
     async def test_a_candidate_without_a_ready_pod_loses_its_weight_at_the_event(
         self, serving: World
     ) -> None:
-        await serving.apply(version(V2))
+        await serving.apply(quick(V2))
         await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
         name = names.workload_name("fraud", serving.attempt()["spec"]["revision"])
         serving.actors.decide(name, Fate.STARTING)
@@ -225,7 +229,7 @@ class TestCapacity:
 
 class TestRestarts:
     async def test_a_restart_loses_nothing_and_counts_nothing_twice(self, serving: World) -> None:
-        await serving.apply(version(V2))
+        await serving.apply(quick(V2))
         await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
         await serving.pass_time(65)
         stored = serving.attempt()["status"]
@@ -248,7 +252,7 @@ class TestRestarts:
         self, serving: World
     ) -> None:
         serving.collector.candidate = FAULTY
-        await serving.apply(version(V2))
+        await serving.apply(quick(V2))
         await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
         process = serving.process
         assert process is not None
@@ -269,7 +273,7 @@ class TestRestarts:
 
 class TestRest:
     async def test_nothing_is_asked_and_nothing_written_once_stable(self, serving: World) -> None:
-        await serving.apply(version(V2))
+        await serving.apply(quick(V2))
         await serving.run_until(lambda: serving.phase() == "Promoted")
         await serving.pass_time(72 * 3600)
         version_then, asked = serving.objects.version, len(serving.server.faults.seen)
@@ -278,7 +282,7 @@ class TestRest:
         assert serving.requests(asked) == []
 
     async def test_while_collecting_there_is_one_write_per_interval(self, serving: World) -> None:
-        await serving.apply(version(V2))
+        await serving.apply(quick(V2))
         await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
         await serving.annotate(names.ANNOTATION_PAUSE, serving.attempt()["metadata"]["name"])
         await serving.pass_time(120)
@@ -291,6 +295,6 @@ class TestRest:
 
     async def test_reapplying_what_is_stable_starts_nothing(self, serving: World) -> None:
         since = serving.objects.version
-        await serving.apply(version(V1))
+        await serving.apply(quick(V1))
         await serving.pass_time(3600)
         assert serving.writes(since) == []
