@@ -5,12 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from modelhandoff.analysis import Evidence, Interval, Plan, Rate, observe
-
-settings.register_profile("fixed", derandomize=True, deadline=None)
-settings.load_profile("fixed")
 
 
 def interval(index: int, metrics: dict, *, weight: int = 10, **more) -> Interval:

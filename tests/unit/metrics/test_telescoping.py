@@ -93,9 +93,9 @@ def _play(
             server.requests(amount, code=503)
         elif kind == "restart":
             # A start time is known to 1.5 s, and a process without one gives itself away only
-            # by a counter that falls: anything else is a stated limit.
-            total = sum(server.counts.values())
-            if at - last_start > 1.5 and (tells_start or total > 0):
+            # by a counter that falls, not by one that is gone: anything else is a stated limit.
+            falls = server.counts[("modelhandoff_server_requests_total", (("code", "200"),))] > 0
+            if at - last_start > 1.5 and (tells_start or falls):
                 if not tells_start:
                     server.scrape(at, max(visible, at))
                     counted += sum(server.counts.values()) - base
