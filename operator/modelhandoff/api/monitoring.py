@@ -15,8 +15,6 @@ from modelhandoff.api.quantities import (
     Duration,
     Label63,
     ListOf,
-    OpenRatio,
-    Ratio,
     Word63,
 )
 
@@ -233,15 +231,16 @@ class Metric(SpecModel):
     """Counts three times when the chance of a wrong rollback is shared out."""
     server: ServerKind | None = None
     """Server whose built-in names are read. ModelHandoff when neither this nor series are set."""
-    max: Ratio | None = None
-    """ErrorRate, AbstainRate, ContractViolations: largest share of requests, 0 to 1."""
+    max: Annotated[float, Field(ge=1e-6, le=0.5)] | None = None
+    """ErrorRate, AbstainRate, ContractViolations: largest share of requests, at most 0.5: count the
+    rarer outcome."""
     counters: RateCounters | None = None
     """ErrorRate, AbstainRate, ContractViolations: counters of your own, instead of server."""
-    quantile: OpenRatio | None = None
+    quantile: Annotated[float, Field(ge=0.5, le=0.9999)] | None = None
     """Latency: the quantile that must stay within the budget, for example 0.95."""
     budget: Duration | None = None
     """Latency: the time that the quantile must stay within."""
-    max_relative_increase: Annotated[float, Field(gt=0, le=100)] | None = None
+    max_relative_increase: Annotated[float, Field(ge=0.01, le=10)] | None = None
     """Latency: largest growth over the baseline, 0.2 for 20 %."""
     histogram: HistogramSelector | None = None
     """Latency, Drift: a histogram of your own, instead of server."""
@@ -249,7 +248,7 @@ class Metric(SpecModel):
     """Drift: the distribution that is compared."""
     feature: Word63 | None = None
     """Drift: name of the feature, with of: Feature."""
-    max_kl: Annotated[float, Field(gt=0, le=100)] | None = Field(default=None, alias="maxKL")
+    max_kl: Annotated[float, Field(ge=1e-4, le=10)] | None = Field(default=None, alias="maxKL")
     """Drift: largest Kullback-Leibler divergence from the reference, in nats."""
     sustained_for: Duration | None = None
     """Drift: how long drift must last to be acted on; at least one window."""
@@ -263,15 +262,15 @@ class Metric(SpecModel):
     """Mean: counter of the sum of their squares."""
     count: Selector | None = None
     """Mean: counter of the number of values."""
-    min_lift: Annotated[float, Field(ge=0, le=100)] | None = None
+    min_lift: Annotated[float, Field(ge=0, le=10)] | None = None
     """Mean: smallest relative improvement, 0.02 for 2 %."""
-    max_regression: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_regression: Annotated[float, Field(ge=1e-4, le=0.99)] | None = None
     """Mean: largest relative loss, 0.05 for 5 %."""
     direction: Direction | None = None
     """Mean: which way is better. Increase when not set."""
     counter: Selector | None = None
     """Count: the counter."""
-    max_drop: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_drop: Annotated[float, Field(ge=0.01, le=0.49)] | None = None
     """Count: largest relative loss per request, 0.1 for 10 %."""
 
     rules = (
@@ -334,6 +333,18 @@ class Metric(SpecModel):
             ),
             wrong="a mean needs one limit",
             allowed="exactly one of minLift, maxRegression",
+        ),
+        Rule(
+            cel="!has(self.role) || self.role != 'Success' || self.type != 'Mean'"
+            " || has(self.minLift)",
+            holds=lambda self: (
+                self.role is not MetricRole.SUCCESS
+                or self.type is not MetricType.MEAN
+                or self.min_lift is not None
+            ),
+            at="role",
+            wrong="a mean that must succeed promises nothing",
+            allowed="role: Success with minLift",
         ),
     )
 

@@ -127,8 +127,6 @@ Digest = Annotated[
 Percent = Annotated[int, Field(ge=0, le=100)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 """A share of a whole, 0 to 1."""
-OpenRatio = Annotated[float, Field(gt=0, lt=1)]
-"""A share of a whole, neither nothing nor all of it."""
 
 Label63 = Annotated[
     str,

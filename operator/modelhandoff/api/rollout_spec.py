@@ -16,7 +16,6 @@ from modelhandoff.api.quantities import (
     ListOf,
     LongText,
     ObjectName,
-    OpenRatio,
     UrlPath,
 )
 
@@ -153,12 +152,16 @@ class Step(SpecModel):
     """Fewest requests that the candidate must have answered at this step."""
 
 
+Level = Annotated[float, Field(ge=1e-6, le=0.5)]
+"""A chance to be wrong that somebody accepts."""
+
+
 class Decision(SpecModel):
     """The rule that decides, with the chances of being wrong that you accept."""
 
-    harm_level: OpenRatio = 0.01
+    harm_level: Level = 0.01
     """Largest chance to roll back a candidate that does no harm. 0.01 when not set."""
-    safe_level: OpenRatio = 0.05
+    safe_level: Level = 0.05
     """Largest chance, per metric, to call a harmful candidate safe. 0.05 when not set."""
     harm_margin: Annotated[float, Field(ge=1, le=100)] = 1.25
     """A rate above the baseline's times this is harm. 1.25 when not set."""

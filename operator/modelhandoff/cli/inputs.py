@@ -179,17 +179,9 @@ def baseline_rates(
 
 
 def made_plan(spec: ModelHandoffSpec, bins: int) -> Plan:
-    """The engine's plan of a handoff; what the engine refuses is named with its metric."""
-    from modelhandoff.analysis import WireError
+    """The engine's plan of a handoff."""
     from modelhandoff.rollout.judging import plan_of
 
-    for at, metric in enumerate(spec.monitoring.metrics):
-        alone = spec.monitoring.model_copy(update={"metrics": (metric,)})
-        try:
-            plan_of(spec.model_copy(update={"monitoring": alone}), even_bins(spec, bins))
-        except WireError as wrong:
-            where = f"spec.monitoring.metrics[{at}] ({metric.name})"
-            refuse([f"{where}: cannot be judged: {wrong}"])
     return plan_of(spec, even_bins(spec, bins))
 
 

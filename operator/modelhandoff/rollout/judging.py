@@ -304,7 +304,7 @@ def _metric(metric: Metric, spec: ModelHandoffSpec, bins: Binning) -> MetricPlan
             name=metric.name,
             role=role,
             critical=metric.critical,
-            max_regression=metric.max_regression or 0.05,
+            max_regression=metric.max_regression or MeanPlan.max_regression,
             min_lift=metric.min_lift,
             direction=Direction(str(metric.direction or "Increase")),
         )

@@ -47,20 +47,6 @@ def test_a_worse_baseline_takes_longer(call, written):
     assert looks[0] < looks[-1]
 
 
-@pytest.mark.parametrize(
-    ("metric", "message"),
-    [
-        ({**SCORES, "maxKL": 0.00001}, "(scores): cannot be judged: max_kl: expected a number in"),
-        ({**ERRORS, "name": "rare", "max": 0.9}, "(rare): cannot be judged: limit: expected"),
-    ],
-)
-def test_what_the_engine_refuses_is_named_with_its_metric(call, written, metric, message):
-    path = written(monitoring={"metrics": [ERRORS, metric]})
-    result = call("plan", path, "--traffic", "1/s")
-    assert result.exit_code == 1
-    assert result.stderr.startswith("spec.monitoring.metrics[1] " + message), result.output
-
-
 def steps(*weights, **more):
     return [{"weight": w, "minDuration": "10m", **more} for w in weights]
 

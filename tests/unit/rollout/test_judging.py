@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
 
 from modelhandoff.analysis.intervals import Bins, Histogram, Interval, Rate
 from modelhandoff.api.resolve import resolve
+from modelhandoff.errors import InvalidSpecError
 from modelhandoff.rollout import judging
 from modelhandoff.rollout.actions import Collected
 from modelhandoff.rollout.attempt import AttemptState
@@ -127,3 +130,56 @@ def test_the_same_question_a_moment_later_is_not_judged_twice(
     assert len(asked) == 2, "the clock alone makes another question"
     judge_again(SPEC, after.but(step=1, step_looks=0), at(0, 20.1), None, memory)
     assert len(asked) == 3, "another step is another question"
+
+
+def _limits() -> st.SearchStrategy[dict[str, Any]]:
+    """Metrics with limits at, beyond and between the borders of what the API takes."""
+
+    def near(*borders: float) -> st.SearchStrategy[float]:
+        return st.sampled_from([x for b in borders for x in (b, b * 0.99, b * 1.01)] + [0.0, 1.0])
+
+    role = st.sampled_from(["Guardrail", "Success", "Watch", "Quality", "Info"])
+    rate = st.fixed_dictionaries(
+        {"type": st.sampled_from(["ErrorRate", "AbstainRate"]), "max": near(1e-6, 0.01, 0.5)}
+    )
+    latency = st.fixed_dictionaries(
+        {"type": st.just("Latency"), "quantile": near(0.5, 0.95, 0.9999), "budget": st.just("1ms")},
+        optional={"maxRelativeIncrease": near(0.01, 10)},
+    )
+    drift = st.fixed_dictionaries(
+        {"type": st.just("Drift"), "of": st.just("Output"), "maxKL": near(1e-4, 0.2, 10)}
+    )
+    selector = {"metric": "score"}
+    mean = st.fixed_dictionaries(
+        {"type": st.just("Mean"), "sum": st.just(selector), "count": st.just(selector)},
+        optional={"maxRegression": near(1e-4, 0.99), "minLift": near(0.02, 10)},
+    )
+    count = st.fixed_dictionaries(
+        {"type": st.just("Count"), "counter": st.just(selector), "maxDrop": near(0.01, 0.49)}
+    )
+    metric = st.one_of(rate, latency, drift, mean, count)
+    return st.tuples(metric, role).map(lambda pair: {**pair[0], "role": pair[1], "name": "drawn"})
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.filter_too_much])
+@given(
+    drawn=_limits(),
+    levels=st.tuples(*[st.sampled_from([0.0, 1e-7, 1e-6, 0.01, 0.5, 0.51, 1.0])] * 2),
+)
+def test_what_the_api_takes_the_engine_takes(
+    drawn: dict[str, Any], levels: tuple[float, float]
+) -> None:
+    """A handoff that was let in must never fail at its first look."""
+    guard = {"name": "errors", "type": "ErrorRate", "max": 0.01}
+    try:
+        spec = resolve(
+            written(
+                monitoring={"metrics": [guard, drawn]},
+                rollout={"decision": {"harmLevel": levels[0], "safeLevel": levels[1]}},
+            )
+        )
+    except InvalidSpecError:
+        reject()
+    bins: judging.Binning = {"drawn": {"edges": [0.5], "groups": [0, 1]}}
+    plan = judging.plan_of(spec, bins)
+    assert [metric.name for metric in plan.metrics] == ["errors", "drawn"]
