@@ -17,7 +17,6 @@ from typing import Any, Protocol, runtime_checkable
 import aiohttp
 import kopf
 from aiohttp import web
-from kopf._core.engines.peering import Identity
 from kubernetes.aio.client.configuration import Configuration
 
 from modelhandoff.cluster import observe
@@ -240,8 +239,9 @@ class Process:
             clusterwide=settings.cluster_wide,
             namespaces=settings.namespaces,
             stop_flag=stop,
-            # kopf would ask for the user's name, which a container's user id need not have.
-            identity=Identity(settings.identity),
+            # kopf would ask for the user's name, which a container's user id need not have. Its
+            # Identity is a str by another name that it does not export.
+            identity=settings.identity,  # type: ignore[arg-type]
         )
         self._chances.on_watching()
         running = asyncio.ensure_future(kopf.run_tasks(tasks, ignored=EveryTask()))

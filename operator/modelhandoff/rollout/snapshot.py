@@ -152,7 +152,6 @@ class RouteView:
     landed: bool
     message: str
     ours: bool
-    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +180,30 @@ class JobView:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalView:
+    """One HandoffApproval that names this handoff. Written by people: nothing of it is certain.
+
+    Attributes:
+        bundle: the hash that it signs, or "".
+        decision: Approve, Reject, or whatever else is written there.
+        approver: the user name; proven by the admission policy, not here.
+        created: when the API server took it; ``None`` when that cannot be read.
+        status: the last answer, ``{}`` before the first.
+    """
+
+    name: str
+    resource_version: str
+    generation: int
+    role: str
+    bundle: str
+    decision: str
+    approver: str
+    created: datetime | None
+    comment: str = ""
+    status: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything one pass may look at, read at one moment.
 
@@ -190,6 +213,8 @@ class Snapshot:
         workloads: by Deployment name; every Deployment with the handoff's label, and the
             adopted baseline under its own name.
         conflicting_routes: ``namespace/name`` of other routes on the same gateway, host, match.
+        approvals: oldest first.
+        approving_accounts: service accounts that the policy lets approve.
     """
 
     now: datetime
@@ -200,3 +225,5 @@ class Snapshot:
     route: RouteView | None = None
     conflicting_routes: tuple[str, ...] = ()
     jobs: Mapping[str, JobView] = field(default_factory=dict)
+    approvals: tuple[ApprovalView, ...] = ()
+    approving_accounts: frozenset[str] = frozenset()
