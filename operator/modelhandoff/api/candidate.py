@@ -61,8 +61,11 @@ class ArtifactRole(Word):
     TRAINING_CODE = "TrainingCode"
     ENVIRONMENT = "Environment"
     TEST_DATA = "TestData"
+    API_CONTRACT = "ApiContract"
     REFERENCE = "Reference"
     DOCS = "Docs"
+    MODEL_CARD = "ModelCard"
+    SBOM = "SBOM"
 
 
 class ModelIdentity(SpecModel):
@@ -77,7 +80,7 @@ class ModelIdentity(SpecModel):
     ]
     """Version of the model, for example 1.4.0; never "latest"."""
     format: ModelFormat = ModelFormat.ONNX
-    """File format of the model. ONNX when not set. Recorded, not yet checked."""
+    """File format of the model. ONNX when not set. A verification Job compares it with the bytes."""
 
     rules = (
         Rule(

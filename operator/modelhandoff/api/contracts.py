@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from pydantic import Field, StringConstraints
+
 from modelhandoff.api.base import SpecModel, Word
 from modelhandoff.api.cel import Rule, positive
 from modelhandoff.api.quantities import (
@@ -112,8 +114,9 @@ class DataContract(SpecModel):
     """What the model's inputs look like."""
 
     features: Annotated[tuple[Feature, ...], ListOf(200, minimum=1, key="name")]
-    """The inputs of the model. Names and driftSensitive must agree with the metrics; the rest is
-    recorded, not yet checked against the values."""
+    """The inputs of the model. Names and driftSensitive must agree with the metrics. A
+    verification Job finds each in the model's inputs and checks the values of the golden cases;
+    unit, timezone, source and refresh are recorded for people."""
 
 
 class LatencyBudget(SpecModel):
@@ -125,8 +128,40 @@ class LatencyBudget(SpecModel):
     rules = (positive("p95", "p95"),)
 
 
+class Datatype(Word):
+    """Type of a tensor's elements, as the Open Inference Protocol calls it."""
+
+    BOOL = "BOOL"
+    UINT8 = "UINT8"
+    UINT16 = "UINT16"
+    UINT32 = "UINT32"
+    UINT64 = "UINT64"
+    INT8 = "INT8"
+    INT16 = "INT16"
+    INT32 = "INT32"
+    INT64 = "INT64"
+    FP16 = "FP16"
+    FP32 = "FP32"
+    FP64 = "FP64"
+    BYTES = "BYTES"
+
+
+class Tensor(SpecModel):
+    """One input or output of the model."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    """Name of the tensor."""
+    datatype: Datatype
+    """Type of its elements."""
+    shape: Annotated[tuple[Annotated[int, Field(ge=-1, le=2**31 - 1)], ...], ListOf(8)]
+    """Its dimensions; -1 is one of any size, such as the number of rows."""
+
+
 class ApiContract(SpecModel):
-    """What the API promises to its callers."""
+    """What the API promises to its callers.
+
+    An artifact with role ApiContract adds JSON Schemas of requests and responses, with examples.
+    """
 
     method: HttpMethod = HttpMethod.POST
     """Method of the inference call. POST when not set."""
@@ -135,12 +170,16 @@ class ApiContract(SpecModel):
     latency: LatencyBudget
     """How fast the API promises to answer. A border of the server's histogram; only a Latency
     metric judges it."""
+    inputs: Annotated[tuple[Tensor, ...], ListOf(32, minimum=1, key="name")] | None = None
+    """All inputs of an ONNX model. A verification Job compares them with the model's graph."""
+    outputs: Annotated[tuple[Tensor, ...], ListOf(32, minimum=1, key="name")] | None = None
+    """All outputs of an ONNX model. A verification Job compares them with the model's graph."""
 
 
 class Contracts(SpecModel):
     """The contracts between the model and those who call it."""
 
     data: DataContract | None = None
-    """What the model's inputs look like. Recorded, not yet checked against the values."""
+    """What the model's inputs look like."""
     api: ApiContract
     """What the API promises to its callers."""

@@ -1,0 +1,32 @@
+"""Acceptance: what a candidate must show before any traffic, in a Job of the tenant's namespace."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from modelhandoff.api.base import SpecModel
+
+
+class Smoke(SpecModel):
+    """Golden cases: requests whose right answers were computed when the model was trained.
+
+    They are the first artifact with role TestData, one JSON object with request and response in
+    every line.
+    """
+
+    abs_tolerance: Annotated[float, Field(ge=0, le=1_000_000)] = 1e-5
+    """Largest difference of a number that is no error whatever its size. 0.00001 when not set."""
+    rel_tolerance: Annotated[float, Field(ge=0, le=1)] = 1e-4
+    """Largest difference as a share of the right number. 0.0001 when not set."""
+    top_k: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """For outputs with several numbers per row: instead of the numbers, the positions of so many
+    largest ones are compared, in their order. Numbers within the tolerance count as equal."""
+
+
+class Acceptance(SpecModel):
+    """What a candidate must show before a pod of it exists."""
+
+    smoke: Smoke
+    """Golden cases."""
