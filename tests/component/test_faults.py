@@ -230,7 +230,7 @@ class TestLeadership:
 class TestWhatItTells:
     async def test_probes_and_metrics_are_served(self, serving: World) -> None:
         await serving.apply(quick(V2))
-        await serving.run_until(lambda: serving.share(serving.attempt()) == 10)
+        await serving.run_until(lambda: serving.status().get("metrics"))
         assert serving.process is not None
         base = f"http://127.0.0.1:{serving.process.port}"
         async with aiohttp.ClientSession() as session:
@@ -242,6 +242,10 @@ class TestWhatItTells:
         for line in (
             'modelhandoff_phase{handoff="fraud",namespace="payments",phase="Progressing"} 1.0',
             'modelhandoff_candidate_weight_percent{handoff="fraud",namespace="payments"} 10.0',
+            'modelhandoff_metric_state{handoff="fraud",metric="errors",namespace="payments",state=',
+            'modelhandoff_condition{condition="Ready",handoff="fraud",namespace="payments"} 0.0',
+            'modelhandoff_candidate_share_ratio{handoff="fraud",namespace="payments"} 0.1',
+            'modelhandoff_metric_evidence_log{handoff="fraud",metric="errors",namespace="payments"}',
             "modelhandoff_leader 1.0",
             'modelhandoff_decisions_total{outcome="Initial",reason="Initial"} 1.0',
             'modelhandoff_api_requests_total{code="200",kind="httproutes",verb="patch"}',

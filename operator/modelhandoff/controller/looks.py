@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelhandoff.api.vocabulary import Reason
+from modelhandoff.controller.handoff_series import LastLook
 from modelhandoff.controller.telemetry import Telemetry
 from modelhandoff.metrics.collector import (
     Answer,
@@ -109,7 +110,10 @@ class Pass:
                 next_due=max(SOONEST, answer.retry_at - now),
             )
         async with self._turn:
-            return self._judge(ctx, wanted, answer, now)
+            judged = self._judge(ctx, wanted, answer, now)
+        if isinstance(answer, Closed):
+            self._remember(ctx, answer, judged)
+        return judged
 
     def _judge(
         self, ctx: Context, wanted: Measurement, answer: Closed | NotYet, now: float
@@ -132,6 +136,20 @@ class Pass:
             case NotYet():
                 due = max(SOONEST, answer.until - now)
                 return judge_again(ctx.spec, ctx.state, at, due, memory) or Collected(next_due=due)
+
+    def _remember(self, ctx: Context, answer: Closed, judged: Collected) -> None:
+        """Keep for the next scrape what a status has no room for."""
+        assert ctx.attempt is not None
+        counted = [i.requests for i in answer.intervals if i.requests[1] is not None]
+        candidate = sum(mine for mine, _ in counted)
+        everything = candidate + sum(theirs or 0.0 for _, theirs in counted)
+        verdict = judged.verdict
+        self._telemetry.last_looks[ctx.handoff.namespace, ctx.handoff.name] = LastLook(
+            attempt=ctx.attempt.name,
+            share=candidate / everything if everything else None,
+            total_e=verdict.total_e if verdict else None,
+            evidence={m.name: m.log_e_harm for m in verdict.metrics} if verdict else None,
+        )
 
     async def _ask(self, ctx: Context, wanted: Measurement, now: float) -> Answer:
         assert ctx.attempt is not None

@@ -24,6 +24,7 @@ from modelhandoff.cluster.apply import apply
 from modelhandoff.cluster.client import Client
 from modelhandoff.cluster.events import Poster
 from modelhandoff.cluster.kinds import (
+    ATTEMPT,
     HANDOFF,
     OPTIONAL,
     POLICY,
@@ -55,7 +56,7 @@ from modelhandoff.controller.watching import (
 )
 from modelhandoff.controller.workqueue import WorkQueue
 from modelhandoff.metrics.collector import Collector
-from modelhandoff.metrics.prometheus import Source
+from modelhandoff.metrics.prometheus import OnQuery, Source
 from modelhandoff.rollout.actions import Action, Collected, Decision
 from modelhandoff.rollout.decide import decide
 from modelhandoff.rollout.snapshot import HandoffView, Snapshot
@@ -78,6 +79,13 @@ class Configurable(Protocol):
 
     def configure(self, sources: Iterable[Source]) -> None:
         """Replace the sources."""
+
+
+@runtime_checkable
+class Countable(Protocol):
+    """A collector that tells of every query."""
+
+    on_query: OnQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +155,8 @@ class Process:
         )
         self._listings = Listings(self._kinds, settings.namespaces, self._listed, self._sign)
         self._collector = make_collector(self._clock)
+        if isinstance(self._collector, Countable):
+            self._collector.on_query = self.telemetry.query
         self._sources: frozenset[str] | None = None
         self._configure_sources()
         self._router = HTTPRouteRouter()
@@ -375,7 +385,9 @@ class Process:
             "Seconds until this process stops writing unless it renews its lease.",
             lambda: self.fence.seconds_left,
         )
-        self.telemetry.watch_handoffs(lambda: iter(self.store.all(HANDOFF)))
+        self.telemetry.watch_handoffs(
+            lambda: self.store.all(HANDOFF), lambda: self.store.all(ATTEMPT), self._clock.now
+        )
 
 
 def _decide(snapshot: Snapshot, collected: Collected | None) -> Decision:

@@ -1,22 +1,28 @@
 """What the operator tells Prometheus about itself.
 
-Labels are bounded: closed sets of words and the handoff's own name; never a pod, never free text.
+Labels are bounded: closed sets of words, the handoff's own name, names of metrics and of metric
+sources; never a pod, never free text. Nothing here writes or asks anything: counters are counted
+where things happen, everything else is read when Prometheus comes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
-from modelhandoff.api.vocabulary import Phase
+from modelhandoff.controller.handoff_series import HandoffSeries, LastLook, Objects
 
 SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-
-Handoffs = Callable[[], Iterator[Mapping[str, Any]]]
 
 
 class Telemetry:
@@ -24,6 +30,9 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        build = Gauge("modelhandoff_build_info", "Always 1.", ["version"], registry=self.registry)
+        build.labels(_version()).set(1)
         self.reconcile_seconds = Histogram(
             "modelhandoff_reconcile_seconds",
             "Time of one look at a handoff, waiting for others included, by how it ended.",
@@ -55,6 +64,20 @@ class Telemetry:
             buckets=SECONDS,
             registry=self.registry,
         )
+        self.queries = Counter(
+            "modelhandoff_queries",
+            "Queries to metric sources by result: Answered or the kind of trouble.",
+            ["source", "result"],
+            registry=self.registry,
+        )
+        self.query_seconds = Histogram(
+            "modelhandoff_query_seconds",
+            "Time of one query to a metric source, failed ones included.",
+            ["source"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.last_looks: dict[tuple[str, str], LastLook] = {}
         self.api_requests = Counter(
             "modelhandoff_api_requests",
             "Requests to the Kubernetes API by verb, kind and status (0: no answer).",
@@ -83,48 +106,28 @@ class Telemetry:
         """Count one request to the API server."""
         self.api_requests.labels(verb, kind, str(code)).inc()
 
+    def query(self, source: str, result: str, seconds: float) -> None:
+        """Count one query to a metric source."""
+        self.queries.labels(source, result).inc()
+        self.query_seconds.labels(source).observe(seconds)
+
     def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """A gauge whose value is read when it is asked for."""
         Gauge(name, meaning, registry=self.registry).set_function(read)
 
-    def watch_handoffs(self, handoffs: Handoffs) -> None:
-        """Phase and weight of every handoff, read from the cache at each scrape."""
-        self.registry.register(_Handoffs(handoffs))
+    def watch_handoffs(
+        self, handoffs: Objects, attempts: Objects, now: Callable[[], datetime]
+    ) -> None:
+        """What every handoff is doing, read from the cache at each scrape."""
+        self.registry.register(HandoffSeries(handoffs, attempts, self.last_looks, now))
 
     def text(self) -> bytes:
         """All metrics in the text format."""
         return generate_latest(self.registry)
 
 
-class _Handoffs(Collector):
-    def __init__(self, handoffs: Handoffs) -> None:
-        self._handoffs = handoffs
-
-    def collect(self) -> Iterator[Metric]:
-        names = ["namespace", "handoff"]
-        phases = GaugeMetricFamily(
-            "modelhandoff_phase", "1 for the phase a handoff is in.", labels=[*names, "phase"]
-        )
-        weights = GaugeMetricFamily(
-            "modelhandoff_candidate_weight_percent",
-            "Percent of the traffic that the candidate is meant to get.",
-            labels=names,
-        )
-        totals = dict.fromkeys(Phase, 0)
-        for handoff in self._handoffs():
-            meta, status = handoff["metadata"], handoff.get("status") or {}
-            who = [meta.get("namespace", ""), meta["name"]]
-            phase = status.get("phase")
-            if phase in totals:
-                totals[Phase(phase)] += 1
-                phases.add_metric([*who, phase], 1)
-            weight = (status.get("step") or {}).get("weight")
-            if isinstance(weight, int | float):
-                weights.add_metric(who, weight)
-        count = GaugeMetricFamily("modelhandoff_handoffs", "Handoffs by phase.", labels=["phase"])
-        for phase, number in totals.items():
-            count.add_metric([phase], number)
-        yield from (phases, weights, count)
-
-    def describe(self) -> Iterator[Metric]:
-        return iter(())
+def _version() -> str:
+    try:
+        return version("modelhandoff")
+    except PackageNotFoundError:
+        return "unknown"

@@ -17,7 +17,7 @@ from modelhandoff.metrics.collector import (
     Unknown,
 )
 from modelhandoff.metrics.look import Look
-from modelhandoff.metrics.prometheus import Endpoint, Source
+from modelhandoff.metrics.prometheus import Endpoint, OnQuery, Source
 from modelhandoff.metrics.queries import Scope
 from modelhandoff.metrics.samples import Series
 from modelhandoff.metrics.trouble import MetricsError, Trouble
@@ -35,9 +35,13 @@ class PrometheusCollector:
     Args:
         sources: the configured metric sources.
         monotonic: a clock for timeouts, in seconds.
+
+    Attributes:
+        on_query: told of every query that is sent from now on.
     """
 
     def __init__(self, sources: Iterable[Source], monotonic: Callable[[], float]) -> None:
+        self.on_query: OnQuery = lambda *_: None
         self._monotonic = monotonic
         self._sources = {source.name: source for source in sources}
         self._batches: dict[str, Batches] = {}
@@ -127,8 +131,11 @@ class PrometheusCollector:
                 user_action="name the source in the policy",
             )
         if source.name not in self._batches:
-            self._batches[source.name] = Batches(Endpoint(source, self._monotonic))
+            self._batches[source.name] = Batches(Endpoint(source, self._monotonic, self._tell))
         return self._batches[source.name]
+
+    def _tell(self, source: str, result: str, seconds: float) -> None:
+        self.on_query(source, result, seconds)
 
 
 def _scope(namespace: str, arms: Arms) -> Scope:

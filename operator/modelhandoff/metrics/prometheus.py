@@ -26,7 +26,12 @@ from modelhandoff.errors import cut
 from modelhandoff.metrics.samples import NAME, Labels, Series
 from modelhandoff.metrics.trouble import MetricsError, Trouble
 
-__all__ = ["Endpoint", "PrometheusEndpoint", "Source"]
+__all__ = ["Endpoint", "OnQuery", "PrometheusEndpoint", "Source"]
+
+OnQuery = Callable[[str, str, float], None]
+"""Told of every query in the event loop: source, ``Answered`` or the trouble, seconds."""
+
+ANSWERED: Final = "Answered"
 
 _CHUNK: Final = 1 << 16
 _QUERY_SHOWN: Final = 300
@@ -163,9 +168,16 @@ class PrometheusEndpoint(PrometheusConnect):
 class Endpoint:
     """A Prometheus for asyncio: a bounded pool of threads in front of the blocking client."""
 
-    def __init__(self, source: Source, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        monotonic: Callable[[], float],
+        on_query: OnQuery = lambda *_: None,
+    ) -> None:
         self.source = source
         self.asked = 0
+        self._monotonic = monotonic
+        self._on_query = on_query
         self._client = PrometheusEndpoint(source, monotonic)
         self._pool = ThreadPoolExecutor(source.max_in_flight, f"prometheus-{source.name}")
 
@@ -173,7 +185,16 @@ class Endpoint:
         """See :meth:`PrometheusEndpoint.ask`."""
         self.asked += 1
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._client.ask, query, at)
+        began, result = self._monotonic(), "Cancelled"
+        try:
+            found = await loop.run_in_executor(self._pool, self._client.ask, query, at)
+            result = ANSWERED
+            return found
+        except MetricsError as error:
+            result = str(error.trouble)
+            raise
+        finally:
+            self._on_query(self.source.name, result, self._monotonic() - began)
 
     def close(self) -> None:
         """Let running questions end by their own timeout and drop the rest."""

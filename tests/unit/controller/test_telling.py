@@ -4,16 +4,51 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from modelhandoff.api.vocabulary import ConditionType
 from modelhandoff.controller import logs
+from modelhandoff.controller.handoff_series import LastLook
 from modelhandoff.controller.health import Health
 from modelhandoff.controller.reporting import news, refused
 from modelhandoff.controller.telemetry import Telemetry
 from modelhandoff.errors import ForbiddenError
 from tests.clocks import START, ManualClock
+
+
+def series(telemetry: Telemetry) -> dict[str, float]:
+    """Every sample as Prometheus would read it."""
+    lines = telemetry.text().decode().splitlines()
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in pairs}
+
+
+def ago(seconds: float) -> str:
+    return (START - timedelta(seconds=seconds)).isoformat()
+
+
+def condition(kind: str, value: str, seconds: float, reason: str = "X") -> dict[str, Any]:
+    return {"type": kind, "status": value, "reason": reason, "lastTransitionTime": ago(seconds)}
+
+
+def running(*conditions: dict[str, Any]) -> dict[str, Any]:
+    """A handoff at its first step."""
+    errors = {
+        "name": "errors", "state": "Pending", "candidate": 0.004, "limit": 0.01, "samples": 400
+    }  # fmt: skip
+    return {
+        "metadata": {"namespace": "team", "name": "fraud"},
+        "status": {
+            "phase": "Progressing",
+            "attemptRef": {"name": "fraud-1"},
+            "step": {"weight": 10},
+            "metrics": [errors],
+            "conditions": [*conditions],
+        },
+    }
 
 
 class TestHealth:
@@ -48,21 +83,87 @@ class TestHealth:
 class TestMetrics:
     def test_a_handoff_that_is_gone_leaves_no_series(self) -> None:
         telemetry = Telemetry()
-        handoffs = [
+        handoffs: list[dict[str, Any]] = [
             {
                 "metadata": {"namespace": "team", "name": "fraud"},
                 "status": {"phase": "Progressing", "step": {"weight": 25}},
             },
             {"metadata": {"namespace": "team", "name": "odd"}, "status": {"phase": "Nonsense"}},
         ]
-        telemetry.watch_handoffs(lambda: iter(handoffs))
-        text = telemetry.text().decode()
-        weight = 'modelhandoff_candidate_weight_percent{handoff="fraud",namespace="team"} 25.0'
-        assert weight in text
-        assert 'modelhandoff_handoffs{phase="Progressing"} 1.0' in text
-        assert "Nonsense" not in text, "only words of the closed set become labels"
+        telemetry.watch_handoffs(lambda: handoffs, lambda: (), lambda: START)
+        telemetry.last_looks["team", "fraud"] = LastLook("fraud-1")
+        told = series(telemetry)
+        assert told['modelhandoff_candidate_weight_percent{handoff="fraud",namespace="team"}'] == 25
+        assert told['modelhandoff_handoffs{phase="Progressing"}'] == 1
+        assert not [name for name in told if "Nonsense" in name], "only closed sets become labels"
         handoffs.clear()
-        assert 'handoff="fraud"' not in telemetry.text().decode()
+        assert not [name for name in series(telemetry) if 'handoff="fraud"' in name]
+        assert not telemetry.last_looks
+
+    def test_a_running_attempt_is_told_with_its_evidence_and_its_waits(self) -> None:
+        telemetry = Telemetry()
+        handoffs = [running(condition("CapacityAvailable", "False", 90))]
+        attempts = [
+            {
+                "metadata": {"namespace": "team", "name": "fraud-1"},
+                "status": {
+                    "phase": "Progressing",
+                    "phaseSince": ago(60),
+                    "startedAt": ago(600),
+                    "pausedSeconds": 100.0,
+                    "pausedAt": ago(20),
+                    "unknownSince": ago(30),
+                },
+            }
+        ]
+        telemetry.watch_handoffs(lambda: handoffs, lambda: attempts, lambda: START)
+        telemetry.last_looks["team", "fraud"] = LastLook("fraud-1", 0.11, 2.5, {"errors": 0.9})
+        told = series(telemetry)
+        who = 'handoff="fraud"'
+        assert (
+            told[f'modelhandoff_phase_seconds{{{who},namespace="team",phase="Progressing"}}'] == 60
+        )
+        assert told[f'modelhandoff_attempt_seconds{{{who},namespace="team"}}'] == 600
+        assert told[f'modelhandoff_attempt_people_seconds{{{who},namespace="team"}}'] == 120
+        assert told[f'modelhandoff_metrics_unknown_seconds{{{who},namespace="team"}}'] == 30
+        assert told[f'modelhandoff_capacity_wait_seconds{{{who},namespace="team"}}'] == 90
+        assert told[f'modelhandoff_candidate_share_ratio{{{who},namespace="team"}}'] == 0.11
+        assert told[f'modelhandoff_evidence_total{{{who},namespace="team"}}'] == 2.5
+        metric = f'{who},metric="errors",namespace="team"'
+        assert told[f"modelhandoff_metric_evidence_log{{{metric}}}"] == 0.9
+        assert told[f'modelhandoff_metric_state{{{metric},state="Pending"}}'] == 1
+        assert told[f'modelhandoff_metric_value{{{metric},of="limit"}}'] == 0.01
+        assert told[f"modelhandoff_metric_requests{{{metric}}}"] == 400
+
+    def test_the_evidence_of_an_earlier_attempt_is_not_told_of_this_one(self) -> None:
+        telemetry = Telemetry()
+        handoffs = [running()]
+        telemetry.watch_handoffs(lambda: handoffs, lambda: (), lambda: START)
+        telemetry.last_looks["team", "fraud"] = LastLook("fraud-0", 0.5, 90.0, {"errors": 9.0})
+        assert not [name for name in series(telemetry) if "evidence" in name or "share" in name]
+
+    def test_an_ended_attempt_does_not_age(self) -> None:
+        telemetry = Telemetry()
+        ended = running(condition("Stalled", "True", 5, "RolledBack"))
+        ended["status"]["phase"] = "RolledBack"
+        attempt = {
+            "metadata": {"namespace": "team", "name": "fraud-1"},
+            "status": {"phase": "RolledBack", "phaseSince": ago(60), "startedAt": ago(600)},
+        }
+        telemetry.watch_handoffs(lambda: [ended], lambda: [attempt], lambda: START)
+        told = series(telemetry)
+        assert not [name for name in told if "_seconds{" in name and "fraud" in name]
+        stalled = 'modelhandoff_stalled{handoff="fraud",namespace="team",reason="RolledBack"}'
+        assert told[stalled] == 1
+
+    def test_free_text_never_becomes_a_label(self) -> None:
+        telemetry = Telemetry()
+        odd = running(condition("Stalled", "True", 5, "SomebodysOwnWord"))
+        odd["status"]["metrics"][0]["state"] = "Excellent"
+        telemetry.watch_handoffs(lambda: [odd], lambda: (), lambda: START)
+        text = telemetry.text().decode()
+        assert "SomebodysOwnWord" not in text
+        assert "Excellent" not in text
 
     def test_two_processes_in_one_interpreter_do_not_share_counters(self) -> None:
         first, second = Telemetry(), Telemetry()

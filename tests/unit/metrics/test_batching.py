@@ -364,3 +364,21 @@ async def test_a_source_that_moves_is_asked_at_its_new_address(
         assert metrics.asked == 2
     finally:
         other.close()
+
+
+async def test_every_query_is_told_with_its_result_and_its_time(
+    api: LoopbackPrometheus, collector: Open
+) -> None:
+    told: list[tuple[str, str, float]] = []
+    one = collector()
+    one.on_query = lambda *query: told.append(query)
+    good, bad = Tenant(api, 1), Tenant(api, 2)
+    good.live(60)
+    await one.collect(good.request, None, START + 60)
+    api.behave = lambda form: (503, {}, b"no")
+    await one.collect(bad.request, None, START + 60)
+    assert [(source, result) for source, result, _ in told[:2]] == [
+        ("main", "Answered"),
+        ("main", "HttpStatus"),
+    ]
+    assert all(0 <= seconds < 5 for *_, seconds in told)
