@@ -19,6 +19,7 @@ Right = tuple[str, str, str]
 WRITTEN = (
     ("modelhandoff.dev", "modelhandoffs"),
     ("modelhandoff.dev", "handoffattempts"),
+    ("modelhandoff.dev", "handoffapprovals"),
     ("apps", "deployments"),
     ("", "services"),
     ("batch", "jobs"),

@@ -8,9 +8,9 @@ from pydantic import Field, StringConstraints
 
 from modelhandoff.api.base import StatusModel, Word
 from modelhandoff.api.cel import Rule
-from modelhandoff.api.meta import Message, MetricStatus, ObjectMeta
+from modelhandoff.api.meta import Message, MetricStatus, ObjectMeta, Short
 from modelhandoff.api.names import API_VERSION
-from modelhandoff.api.quantities import HINT, Label63, ListOf, Percent, Timestamp
+from modelhandoff.api.quantities import HINT, Label63, ListOf, Percent, Timestamp, Word63
 from modelhandoff.api.vocabulary import Outcome, Phase
 
 # The three long texts of an attempt. They are ASCII, and quotes are escaped once more when the
@@ -130,6 +130,21 @@ class ExclusionStatus(StatusModel):
     """What it was."""
 
 
+class ApprovalRecord(StatusModel):
+    """An approval that let the attempt through its gate."""
+
+    role: Word63
+    """The role that approved."""
+    approver: Short
+    """Who approved."""
+    name: Short
+    """The HandoffApproval; it may be gone since."""
+    at: Timestamp
+    """When it was made."""
+    comment: Message = ""
+    """Why."""
+
+
 class TimelineEntry(StatusModel):
     """One thing that happened."""
 
@@ -194,6 +209,8 @@ class AttemptStatus(StatusModel):
     """Crashes of the candidate's pods before its first traffic."""
     contested: Annotated[int, Field(ge=0)] = 0
     """How often a foreign increase of the weight was taken back."""
+    approvals: Annotated[tuple[ApprovalRecord, ...], ListOf(16, key="role")] = ()
+    """Approvals that let the attempt through its gate; they count for good."""
     warmed_up: bool = False
     """Whether the example requests were answered."""
     stages: Annotated[tuple[StageStatus, ...], ListOf(MAX_STAGES)] = ()

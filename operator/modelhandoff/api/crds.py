@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from modelhandoff.api import names
+from modelhandoff.api.approval import ApprovalSpec, ApprovalStatus, HandoffApproval
 from modelhandoff.api.attempt import AttemptSpec, AttemptStatus, HandoffAttempt
 from modelhandoff.api.base import SpecModel, StatusModel
 from modelhandoff.api.handoff import ModelHandoff, ModelHandoffSpec, ModelHandoffStatus
@@ -106,6 +107,24 @@ KINDS = (
             Column("Age", ".metadata.creationTimestamp", "date"),
             Column("Reason", ".status.verdict.reason", wide=True),
             Column("Revision", ".spec.revision", wide=True),
+        ),
+    ),
+    Kind(
+        top=HandoffApproval,
+        spec=ApprovalSpec,
+        status=ApprovalStatus,
+        plural=names.APPROVALS,
+        short="mhap",
+        columns=(
+            Column("Handoff", ".spec.handoffRef.name"),
+            Column("Role", ".spec.role"),
+            Column("Decision", ".spec.decision"),
+            Column("Approver", ".spec.approver"),
+            Column("Valid", ".status.valid", "boolean"),
+            Column("Reason", ".status.reason"),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+            Column("Bundle", ".spec.bundleHash", wide=True),
+            Column("Comment", ".spec.comment", wide=True),
         ),
     ),
     Kind(

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
+from modelhandoff.api.approval import Approvals
 from modelhandoff.api.base import SpecModel, StatusModel, Word
 from modelhandoff.api.candidate import ArtifactRole, Candidate
 from modelhandoff.api.cel import Rule
@@ -104,6 +105,9 @@ class ModelHandoffSpec(SpecModel):
     """What the candidate is compared with."""
     contracts: Contracts
     """The contracts between the model and those who call it."""
+    approvals: Approvals | None = None
+    """Who has to approve before a pod of the candidate exists; nobody when not set, unless the
+    policy requires roles."""
     rollout: Rollout
     """How the candidate comes to production."""
     monitoring: Monitoring

@@ -16,6 +16,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 HANDOFFS = "modelhandoffs"
 ATTEMPTS = "handoffattempts"
 POLICIES = "handoffpolicies"
+APPROVALS = "handoffapprovals"
 
 FIELD_MANAGER = "modelhandoff"
 FINALIZER = f"{GROUP}/traffic"
@@ -37,6 +38,9 @@ ROLE_STABLE = "stable"
 ANNOTATION_BUNDLE = f"{GROUP}/bundle"
 """The bundle hash under which the revision became stable."""
 ANNOTATION_PROMOTED_AT = f"{GROUP}/promoted-at"
+
+ANNOTATION_AUTHOR = f"{GROUP}/author"
+"""On a handoff: who wrote what it says. Admission takes no other name than the user's own."""
 
 ANNOTATION_MODEL = f"{GROUP}/model"
 ANNOTATION_MODEL_VERSION = f"{GROUP}/model-version"

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from modelhandoff.api.approval import PolicyApprovals
 from modelhandoff.api.base import SpecModel, StatusModel
 from modelhandoff.api.meta import ObjectMeta
 from modelhandoff.api.names import API_VERSION
@@ -96,6 +97,8 @@ class PolicySpec(SpecModel):
     """Whether artifacts may be fetched without TLS; their digests are checked all the same."""
     allow_direct_initial: bool = True
     """Whether a first version may serve without a baseline to compare with."""
+    approvals: PolicyApprovals = PolicyApprovals()
+    """What every handoff needs at least before a pod of its candidate exists."""
     limits: Limits = Limits()
     """Bounds on what handoffs may ask for."""
     defaults: Defaults = Defaults()

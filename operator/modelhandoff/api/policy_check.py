@@ -27,6 +27,7 @@ def policy_violations(
         *_image(spec, policy),
         *_artifacts(spec, policy),
         *_limits(spec, policy),
+        *_approvals(spec, policy),
         *_source(spec, policy, other_sources),
     ]
 
@@ -98,6 +99,34 @@ def _limits(spec: ModelHandoffSpec, policy: PolicySpec) -> Iterable[InvalidInput
             "the policy lets no first version serve unjudged",
             Initial.DIRECT,
             Initial.REQUIRE_BASELINE,
+        )
+
+
+def _approvals(spec: ModelHandoffSpec, policy: PolicySpec) -> Iterable[InvalidInputError]:
+    """What a handoff may not loosen; roles that the policy requires were added when resolving."""
+    asked, signed = policy.approvals, spec.approvals
+    if signed is None:
+        return
+    if asked.separate_identities and not signed.separate_identities:
+        yield InvalidInputError(
+            "spec.approvals.separateIdentities",
+            "the policy wants a person of its own for every role",
+            "false",
+            "true",
+        )
+    if asked.separate_author and not signed.separate_author:
+        yield InvalidInputError(
+            "spec.approvals.separateAuthor",
+            "the policy lets nobody approve what they wrote",
+            "false",
+            "true",
+        )
+    if asked.expires_after is not None and signed.expires_after > asked.expires_after:
+        yield InvalidInputError(
+            "spec.approvals.expiresAfter",
+            "approvals would count longer than the policy allows",
+            format_duration(signed.expires_after),
+            f"at most {format_duration(asked.expires_after)}",
         )
 
 

@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from modelhandoff.api.approval import MAX_ROLES
 from modelhandoff.api.cel import RULE_ERROR, Violation
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.names import API_VERSION, MAX_HANDOFF_NAME
 from modelhandoff.api.policy import PolicySpec
-from modelhandoff.api.quantities import HINT
+from modelhandoff.api.quantities import HINT, format_duration
 from modelhandoff.api.rollout_spec import Initial
 from modelhandoff.api.schema import structural
 from modelhandoff.errors import InvalidInputError, InvalidSpecError
@@ -34,7 +35,10 @@ def resolve(raw_spec: Mapping[str, Any], policy: PolicySpec | None = None) -> Mo
         InvalidSpecError: with one line per thing that is wrong.
     """
     errors = list(_nulls(raw_spec, "spec"))
-    merged = _merge(_presets(policy), raw_spec) if policy is not None else raw_spec
+    merged: Any = raw_spec
+    if policy is not None:
+        merged = _signed(_merge(_presets(policy), raw_spec), policy)
+        errors += _too_many_roles(merged)
     try:
         spec = ModelHandoffSpec.model_validate(merged)
     except ValidationError as failure:
@@ -110,6 +114,40 @@ def _presets(policy: PolicySpec) -> dict[str, Any]:
     if written:
         presets["rollout"] = written
     return presets
+
+
+def _signed(merged: dict[str, Any], policy: PolicySpec) -> dict[str, Any]:
+    """The spec with the roles and rules of approval that the policy adds to every handoff.
+
+    Roles come on top of the handoff's own; everything else only where the handoff says nothing.
+    A block that is malformed is left as it is, for validation to name it.
+    """
+    asked, written = policy.approvals, merged.get("approvals")
+    if written is None and not asked.required_roles:
+        return merged
+    block = {"roles": []} if written is None else written
+    if not isinstance(block, Mapping) or not isinstance(block.get("roles"), list):
+        return merged
+    own = block["roles"]
+    rules: dict[str, Any] = {}
+    if asked.separate_author:
+        rules["separateAuthor"] = True
+    if asked.expires_after is not None:
+        rules["expiresAfter"] = format_duration(asked.expires_after)
+    roles = [*own, *(role for role in asked.required_roles if role not in own)]
+    return {**merged, "approvals": {**rules, **block, "roles": roles}}
+
+
+def _too_many_roles(merged: Mapping[str, Any]) -> Iterable[InvalidInputError]:
+    block = merged.get("approvals")
+    roles = block.get("roles") if isinstance(block, Mapping) else None
+    if isinstance(roles, list) and len(roles) > MAX_ROLES:
+        yield InvalidInputError(
+            "spec.approvals.roles",
+            "too many, together with those that the policy requires",
+            f"{len(roles)} roles",
+            f"at most {MAX_ROLES}",
+        )
 
 
 def _merge(presets: Any, written: Any) -> Any:

@@ -92,6 +92,7 @@ class ConditionType(StrEnum):
     CANARY_READY = "CanaryReady"
     TRAFFIC_ALIGNED = "TrafficAligned"
     METRICS_AVAILABLE = "MetricsAvailable"
+    APPROVED = "Approved"
     PROMOTED = "Promoted"
 
 
@@ -152,6 +153,12 @@ class Reason(StrEnum):
     METRICS_STALE = "MetricsStale"
     METRICS_MISSING = "MetricsMissing"
 
+    # Approvals
+    AWAITING_APPROVAL = "AwaitingApproval"
+    APPROVED = "Approved"
+    APPROVAL_REJECTED = "ApprovalRejected"
+    APPROVAL_NOT_REQUIRED = "ApprovalNotRequired"
+
     # People
     PAUSED = "Paused"
     RESUMED = "Resumed"
@@ -170,3 +177,27 @@ class Reason(StrEnum):
     API_REFUSED = "ApiRefused"
     PENDING = "Pending"
     NOT_STARTED = "NotStarted"
+
+
+class Standing(StrEnum):
+    """What an approval is worth: the reason in its status."""
+
+    COUNTS = "Counts"
+    REJECTS = "Rejects"
+    OTHER_BUNDLE = "OtherBundle"
+    """It signs another hash: the handoff was edited."""
+    ROLE_NOT_REQUIRED = "RoleNotRequired"
+    EXPIRED = "Expired"
+    ROLE_FILLED = "RoleFilled"
+    IDENTITY_USED = "IdentityUsed"
+    """Its approver fills another role, and each needs a person of its own."""
+    AUTHOR = "Author"
+    """Its approver wrote what is approved."""
+    AUTHOR_UNKNOWN = "AuthorUnknown"
+    SERVICE_ACCOUNT = "ServiceAccount"
+    UNREADABLE = "Unreadable"
+
+    @property
+    def valid(self) -> bool:
+        """Whether it counts, for or against the bundle."""
+        return self in (Standing.COUNTS, Standing.REJECTS)

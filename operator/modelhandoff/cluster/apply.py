@@ -13,7 +13,7 @@ from modelhandoff.api import names
 from modelhandoff.cluster import workloads
 from modelhandoff.cluster.client import Client
 from modelhandoff.cluster.identity import Identity
-from modelhandoff.cluster.kinds import ATTEMPT, HANDOFF, JOB
+from modelhandoff.cluster.kinds import APPROVAL, ATTEMPT, HANDOFF, JOB
 from modelhandoff.cluster.objects import owned, owner, render
 from modelhandoff.cluster.refusals import AlreadyExistsError
 from modelhandoff.cluster.routing import RouteWriter
@@ -39,6 +39,7 @@ from modelhandoff.rollout.actions import (
     RemoveFinalizer,
     RunWarmup,
     ScaleWorkload,
+    WriteApproval,
     WriteAttempt,
 )
 from modelhandoff.rollout.snapshot import HandoffView, Snapshot
@@ -78,6 +79,10 @@ async def apply(  # noqa: PLR0917 (the five things every write needs, and who wr
         case WriteAttempt():
             await shop.writer.replace_status(
                 ATTEMPT, action.name, action.status, resource_version=action.resource_version
+            )
+        case WriteApproval():
+            await shop.writer.replace_status(
+                APPROVAL, action.name, action.status, resource_version=action.resource_version
             )
         case DeleteAttempt():
             await shop.writer.delete(ATTEMPT, action.name)

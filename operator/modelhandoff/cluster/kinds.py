@@ -43,6 +43,7 @@ class Kind:
 HANDOFF = Kind(names.GROUP, names.VERSION, names.HANDOFFS, "ModelHandoff")
 ATTEMPT = Kind(names.GROUP, names.VERSION, names.ATTEMPTS, "HandoffAttempt")
 POLICY = Kind(names.GROUP, names.VERSION, names.POLICIES, "HandoffPolicy", namespaced=False)
+APPROVAL = Kind(names.GROUP, names.VERSION, names.APPROVALS, "HandoffApproval")
 DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment")
 SERVICE = Kind("", "v1", "services", "Service")
 POD = Kind("", "v1", "pods", "Pod", selector=names.LABEL_HANDOFF)
@@ -53,7 +54,7 @@ NODE = Kind("", "v1", "nodes", "Node", namespaced=False)
 EVENT = Kind("", "v1", "events", "Event")
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 
-WATCHED = (POLICY, ATTEMPT, DEPLOYMENT, SERVICE, POD, JOB, HTTPROUTE, HANDOFF)
+WATCHED = (POLICY, ATTEMPT, APPROVAL, DEPLOYMENT, SERVICE, POD, JOB, HTTPROUTE, HANDOFF)
 """What the store holds, in the order in which a first listing is best read."""
 
 OPTIONAL = (NODE,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ from modelhandoff.api.policy_check import policy_violations
 from modelhandoff.api.resolve import resolve
 from modelhandoff.cluster import views
 from modelhandoff.cluster.kinds import (
+    APPROVAL,
     ATTEMPT,
     DEPLOYMENT,
     HANDOFF,
@@ -31,6 +32,7 @@ from modelhandoff.cluster.routing import RouteReader
 from modelhandoff.cluster.store import DEFAULT_POLICY, EVERY_HOST, HandoffKey, Store
 from modelhandoff.errors import HandoffError, InvalidSpecError, cut
 from modelhandoff.rollout.snapshot import (
+    ApprovalView,
     AttemptView,
     HandoffView,
     JobView,
@@ -41,6 +43,7 @@ from modelhandoff.rollout.snapshot import (
 )
 
 Raw = Mapping[str, Any]
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def snapshot(
@@ -70,6 +73,8 @@ def snapshot(
         route=None if route_raw is None else routes.view(route_raw, owner_text(key, handoff.uid)),
         conflicting_routes=_conflicts(store, key, handoff.spec or spec, routes),
         jobs=_jobs(store, key),
+        approvals=_approvals(store, key),
+        approving_accounts=_approving_accounts(store, raw),
     )
 
 
@@ -160,6 +165,25 @@ def _policy(store: Store, written: Raw) -> PolicySpec | None:
             f"HandoffPolicy {found['metadata']['name']}: spec.{where}: {first['msg']}; "
             "the platform team must correct it"
         ) from error
+
+
+def _approvals(store: Store, key: HandoffKey) -> tuple[ApprovalView, ...]:
+    """Approvals that name the handoff, oldest first; those of unknown age last."""
+    found = [views.approval(raw) for raw in store.of(APPROVAL, key)]
+    return tuple(sorted(found, key=lambda one: (one.created or _NEVER, one.name)))
+
+
+def _approving_accounts(store: Store, handoff: Raw) -> frozenset[str]:
+    """Service accounts that the policy of a handoff lets approve. Read anew in every pass.
+
+    Nobody's approval counts for longer than the policy says so, also while an attempt waits.
+    """
+    spec = handoff.get("spec")
+    named = _policy_name(spec) if isinstance(spec, Mapping) else ""
+    found = store.get(POLICY, "", named or DEFAULT_POLICY)
+    rules = ((found or {}).get("spec") or {}).get("approvals")
+    listed = rules.get("serviceAccounts") if isinstance(rules, Mapping) else None
+    return frozenset(one for one in listed or () if isinstance(one, str))
 
 
 def _attempts(store: Store, key: HandoffKey, uid: str) -> tuple[AttemptView, ...]:

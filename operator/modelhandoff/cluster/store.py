@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar, cast
 
 from modelhandoff.api import names
-from modelhandoff.cluster.kinds import DEPLOYMENT, HANDOFF, HTTPROUTE, POLICY, SERVICE, Kind
+from modelhandoff.cluster.kinds import (
+    APPROVAL,
+    DEPLOYMENT,
+    HANDOFF,
+    HTTPROUTE,
+    POLICY,
+    SERVICE,
+    Kind,
+)
 from modelhandoff.cluster.slim import slim
 
 Raw = dict[str, Any]
@@ -136,7 +144,7 @@ class Store:
         return self._shelves[kind.plural].objects.get(ObjectKey(namespace, name))
 
     def of(self, kind: Kind, key: HandoffKey) -> Iterator[Raw]:
-        """Objects of one kind that carry the handoff's label, by name."""
+        """Objects of one kind that belong to the handoff, by name."""
         shelf = self._shelves[kind.plural]
         for found in sorted(shelf.by_handoff.get(key, ())):
             yield shelf.objects[found]
@@ -244,11 +252,14 @@ class Store:
             yield self._gateways, ObjectKey(where, gateway)
 
     def _owner(self, kind: Kind, key: ObjectKey) -> HandoffKey | None:
-        """The handoff an object belongs to by its label; a handoff belongs to itself."""
+        """The handoff an object belongs to: by its label; an approval by what it names."""
         if kind is HANDOFF:
             return HandoffKey(*key)
-        meta = self._shelves[kind.plural].objects[key]["metadata"]
-        name = (meta.get("labels") or {}).get(names.LABEL_HANDOFF)
+        raw = self._shelves[kind.plural].objects[key]
+        if kind is APPROVAL:
+            named = _text(raw.get("spec"), "handoffRef", "name")
+            return HandoffKey(key.namespace, named) if named else None
+        name = (raw["metadata"].get("labels") or {}).get(names.LABEL_HANDOFF)
         return HandoffKey(key.namespace, name) if name else None
 
     def _affected(self, kind: Kind, key: ObjectKey, owner: HandoffKey | None) -> set[HandoffKey]:

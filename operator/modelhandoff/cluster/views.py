@@ -14,7 +14,13 @@ from modelhandoff.api import names
 from modelhandoff.cluster.pods import FETCH, SERVER
 from modelhandoff.cluster.warmup import WARMUP
 from modelhandoff.errors import cut
-from modelhandoff.rollout.snapshot import JobView, PodView, ServiceView, WorkloadView
+from modelhandoff.rollout.snapshot import (
+    ApprovalView,
+    JobView,
+    PodView,
+    ServiceView,
+    WorkloadView,
+)
 
 Raw = Mapping[str, Any]
 MAX_TEXT = 4096
@@ -191,6 +197,29 @@ def _words(ended: Raw | None) -> str:
     if said and reason != "OOMKilled":
         return cut(said, MAX_TEXT)
     return cut(" ".join(p for p in (f"{reason} (exit code {code})", said) if p), MAX_TEXT)
+
+
+def approval(raw: Raw) -> ApprovalView:
+    """An approval; what is missing or no text reads as ""."""
+    meta, spec = raw["metadata"], raw.get("spec")
+    status = raw.get("status")
+    return ApprovalView(
+        name=meta["name"],
+        resource_version=meta.get("resourceVersion", ""),
+        generation=int(meta.get("generation") or 0),
+        role=_word(spec, "role"),
+        bundle=_word(spec, "bundleHash"),
+        decision=_word(spec, "decision"),
+        approver=_word(spec, "approver"),
+        created=moment(meta.get("creationTimestamp")),
+        comment=_word(spec, "comment"),
+        status=status if isinstance(status, Mapping) else {},
+    )
+
+
+def _word(tree: Any, key: str) -> str:
+    found = tree.get(key) if isinstance(tree, Mapping) else None
+    return found if isinstance(found, str) else ""
 
 
 def service(raw: Raw, handoff: str) -> ServiceView:

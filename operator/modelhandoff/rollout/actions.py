@@ -55,6 +55,15 @@ class WriteAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteApproval:
+    """Tell an approval what it is worth: its status. Nothing rests on what is written there."""
+
+    name: str
+    resource_version: str
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class ApplyWorkload:
     """Create the revision's Deployment and Service as stored in the attempt's snapshot."""
 
@@ -170,6 +179,7 @@ Action = (
     | RemoveFinalizer
     | CreateAttempt
     | WriteAttempt
+    | WriteApproval
     | ApplyWorkload
     | ScaleWorkload
     | ReleaseWorkload

@@ -48,6 +48,17 @@ class Withheld:
 
 
 @dataclass(frozen=True, slots=True)
+class Approved:
+    """An approval that let the attempt through its gate."""
+
+    role: str
+    approver: str
+    name: str
+    at: datetime
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One line of the attempt's timeline."""
 
@@ -121,6 +132,7 @@ class AttemptState:
         crashes_before: crashes of the candidate's pods counted before its first weight.
         contested: how often a foreign increase of the weight was taken back.
         promoted_at: when the candidate became the stable revision.
+        approvals: what let the attempt through its gate; once there, they count for good.
         metrics: last summary per metric, kept for people.
     """
 
@@ -151,6 +163,7 @@ class AttemptState:
     crashes_before: int = 0
     contested: int = 0
     promoted_at: datetime | None = None
+    approvals: tuple[Approved, ...] = ()
     warmed_up: bool = False
     metrics: tuple[Mapping[str, Any], ...] = ()
     timeline: tuple[Entry, ...] = ()
@@ -225,6 +238,12 @@ class AttemptState:
             found["exclusions"] = [
                 {"start": e.start, "end": e.end, "why": e.why} for e in self.exclusions
             ]
+        if self.approvals:
+            found["approvals"] = [
+                {"role": a.role, "approver": a.approver, "name": a.name, "at": stamp(a.at)}
+                | ({"comment": a.comment} if a.comment else {})
+                for a in self.approvals
+            ]
         if self.withheld:
             found["withheld"] = {
                 "reason": self.withheld.reason,
@@ -296,6 +315,12 @@ class AttemptState:
             crashes_before=int(raw.get("crashesBefore", 0)),
             contested=int(raw.get("contested", 0)),
             promoted_at=moment(raw.get("promotedAt")),
+            approvals=tuple(
+                Approved(
+                    a["role"], a["approver"], a["name"], _required(a["at"]), a.get("comment", "")
+                )
+                for a in raw.get("approvals") or ()
+            ),
             warmed_up=bool(raw.get("warmedUp", False)),
             metrics=tuple(raw.get("metrics") or ()),
             timeline=tuple(

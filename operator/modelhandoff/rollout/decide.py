@@ -7,6 +7,7 @@ import dataclasses
 from modelhandoff.api import names
 from modelhandoff.api.vocabulary import Outcome, Phase, Reason
 from modelhandoff.rollout.actions import Collected, Decision
+from modelhandoff.rollout.approving import answer, object_to
 from modelhandoff.rollout.context import Context, Move, RolloutSettings
 from modelhandoff.rollout.finish import promote, roll_back
 from modelhandoff.rollout.latching import record_intent, take_down
@@ -41,7 +42,7 @@ def decide(
     action has already happened gives the next one.
     """
     ctx = Context(snapshot, settings or RolloutSettings(), collected)
-    move = _move(ctx)
+    move = answer(ctx, _move(ctx))
     return Decision(
         action=move.action,
         status=render(ctx, move),
@@ -55,7 +56,7 @@ def decide(
 def _move(ctx: Context) -> Move:
     if ctx.handoff.deleting:
         return delete(ctx)
-    recorded = restore_stable(ctx) or record_intent(ctx) or _abort(ctx)
+    recorded = restore_stable(ctx) or record_intent(ctx) or _abort(ctx) or object_to(ctx)
     if recorded is not None:
         return recorded
     wanted = ensure_attempt(ctx)

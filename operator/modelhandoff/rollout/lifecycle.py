@@ -13,6 +13,7 @@ from modelhandoff.rollout.actions import (
     Event,
     RemoveFinalizer,
 )
+from modelhandoff.rollout.approving import rejected
 from modelhandoff.rollout.attempt import Stamp
 from modelhandoff.rollout.context import KIND_INITIAL, KIND_REFRESH, KIND_ROLLOUT, Context, Move
 from modelhandoff.rollout.latching import take_down
@@ -91,7 +92,7 @@ def ensure_attempt(ctx: Context) -> Move | None:
         )
     if ctx.attempt is not None and ctx.attempt.bundle == ctx.bundle:
         asked = ctx.handoff.annotations.get(names.ANNOTATION_RETRY) == ctx.attempt.name
-        if not asked or ctx.state.phase is Phase.PROMOTED:
+        if not asked or ctx.state.phase is Phase.PROMOTED or rejected(ctx, ctx.bundle):
             return None
         if ctx.stable is not None and ctx.stable.bundle == ctx.bundle:
             return None

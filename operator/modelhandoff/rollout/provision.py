@@ -16,6 +16,7 @@ from modelhandoff.rollout.actions import (
     RunWarmup,
     ScaleWorkload,
 )
+from modelhandoff.rollout.approving import await_approval
 from modelhandoff.rollout.attempt import Stamp
 from modelhandoff.rollout.capacity import canary_replicas
 from modelhandoff.rollout.context import KIND_INITIAL, KIND_REFRESH, KIND_ROLLOUT, Context, Move
@@ -30,6 +31,9 @@ def begin(ctx: Context) -> Move:
     """Pending: nothing stands in the way, so the attempt starts."""
     if ctx.attempt is None:
         raise ValueError("no attempt to begin")
+    early = no_traffic_yet(ctx) or await_approval(ctx)
+    if early is not None:
+        return early
     if ctx.attempt.kind == KIND_REFRESH:
         return latch(
             ctx,

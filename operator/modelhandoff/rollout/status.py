@@ -13,6 +13,7 @@ from typing import Any
 from modelhandoff.api import names
 from modelhandoff.api.vocabulary import ConditionType, Outcome, Phase, Reason
 from modelhandoff.errors import cut
+from modelhandoff.rollout.approving import approved_condition, missing_roles
 from modelhandoff.rollout.attempt import AttemptState, stamp
 from modelhandoff.rollout.context import Context, Move
 from modelhandoff.rollout.latching import summary
@@ -115,6 +116,10 @@ def next_action(ctx: Context, move: Move) -> str:
     if attempt is None or move.reason == Reason.SPEC_INVALID:
         return ""
     where = f"kubectl annotate mho {ctx.handoff.name} -n {ctx.handoff.namespace}"
+    if move.reason == Reason.AWAITING_APPROVAL:
+        return _approve(ctx)
+    if state.verdict is not None and state.verdict.reason == Reason.APPROVAL_REJECTED:
+        return "Apply a corrected candidate; a rejection is final for what was rejected."
     if move.reason == Reason.MANUAL_GATE:
         return f"{where} {names.ANNOTATION_PROMOTE}={attempt.name}"
     if state.phase in (Phase.INCONCLUSIVE, Phase.ABORTED) or (
@@ -132,6 +137,14 @@ def next_action(ctx: Context, move: Move) -> str:
             f"{where} {names.ANNOTATION_ABORT}={attempt.name} goes back"
         )
     return ""
+
+
+def _approve(ctx: Context) -> str:
+    """How the next role approves; the others, where there are any, do the same."""
+    first, *others = missing_roles(ctx) or ("",)
+    more = f" (then also --role {', '.join(others)})" if others else ""
+    handoff = ctx.handoff
+    return f"kubectl handoff approve {handoff.name} -n {handoff.namespace} --role {first}{more}"
 
 
 def _conditions(ctx: Context, move: Move, sentence: str) -> list[dict[str, Any]]:
@@ -167,7 +180,7 @@ def _values(ctx: Context, move: Move, sentence: str) -> Mapping[ConditionType, _
         reason = str(Reason.STEADY)
     elif attempt is not None and state.phase.terminal and _current(ctx) and not move.stalled:
         reason = str(state.phase)
-    paused = move.reason in (Reason.PAUSED, Reason.MANUAL_GATE)
+    paused = move.reason in (Reason.PAUSED, Reason.MANUAL_GATE, Reason.AWAITING_APPROVAL)
     return {
         ConditionType.READY: ("True" if steady else "False", reason, sentence),
         ConditionType.RECONCILING: (
@@ -190,6 +203,7 @@ def _values(ctx: Context, move: Move, sentence: str) -> Mapping[ConditionType, _
         ConditionType.CANARY_READY: _canary(ctx, move),
         ConditionType.TRAFFIC_ALIGNED: _traffic(ctx, move),
         ConditionType.METRICS_AVAILABLE: _metrics_available(ctx),
+        ConditionType.APPROVED: approved_condition(ctx, move),
         ConditionType.PROMOTED: (
             "True" if promoted else "False",
             str(Reason.PROMOTED if promoted else Reason.NOT_STARTED),

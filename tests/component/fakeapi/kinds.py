@@ -54,6 +54,7 @@ KINDS = (
     Kind(GATEWAY, "v1", "gateways", "Gateway", status=True),
     Kind(OURS, "v1alpha1", "modelhandoffs", "ModelHandoff", status=True, short=("mho",)),
     Kind(OURS, "v1alpha1", "handoffattempts", "HandoffAttempt", status=True),
+    Kind(OURS, "v1alpha1", "handoffapprovals", "HandoffApproval", status=True, short=("mhap",)),
     Kind(OURS, "v1alpha1", "handoffpolicies", "HandoffPolicy", namespaced=False),
 )
 

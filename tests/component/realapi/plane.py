@@ -57,6 +57,7 @@ class Plane:
         control_plane.apply([namespace(LEASES), *rights(OPERATOR)])
         for path in (
             "modelhandoff.dev/v1alpha1/handoffattempts",
+            "modelhandoff.dev/v1alpha1/handoffapprovals",
             "modelhandoff.dev/v1alpha1/modelhandoffs",
             "modelhandoff.dev/v1alpha1/handoffpolicies",
             "gateway.networking.k8s.io/v1/httproutes",

@@ -149,7 +149,7 @@ def test_the_files_are_plain_yaml_without_anchors():
 
 def test_check_names_every_file_that_differs_and_writes_nothing(tmp_path):
     write(tmp_path)
-    first, second, third = sorted(path for path in tmp_path.iterdir())
+    first, second, third, *_ = sorted(tmp_path.iterdir())
     first.write_text("kind: Other\n")
     second.unlink()
     (tmp_path / "left-over.yaml").write_text("")

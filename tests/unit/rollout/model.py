@@ -18,6 +18,7 @@ from modelhandoff.analysis.verdict import Reason as JudgedReason
 from modelhandoff.analysis.verdict import Verdict
 from modelhandoff.api import names
 from modelhandoff.api.handoff import ModelHandoffSpec
+from modelhandoff.api.hashing import bundle_hash
 from modelhandoff.rollout.actions import (
     AddFinalizer,
     ApplyBaselineService,
@@ -36,12 +37,14 @@ from modelhandoff.rollout.actions import (
     RemoveFinalizer,
     RunWarmup,
     ScaleWorkload,
+    WriteApproval,
     WriteAttempt,
 )
 from modelhandoff.rollout.attempt import AttemptState
 from modelhandoff.rollout.context import RolloutSettings
 from modelhandoff.rollout.decide import decide
 from modelhandoff.rollout.snapshot import (
+    ApprovalView,
     AttemptView,
     HandoffView,
     JobView,
@@ -101,6 +104,9 @@ class Model:
     route: RouteView | None = None
     jobs: dict[str, JobView] = field(default_factory=dict)
     conflicts: tuple[str, ...] = ()
+    products: dict[str, str] = field(default_factory=dict)
+    approvals: dict[str, ApprovalView] = field(default_factory=dict)
+    accounts: frozenset[str] = frozenset()
     said: Verdict | None = None
     unknown: str = ""
     writes: list[Any] = field(default_factory=list)
@@ -135,6 +141,10 @@ class Model:
             route=self.route,
             conflicting_routes=self.conflicts,
             jobs=dict(self.jobs),
+            approvals=tuple(
+                sorted(self.approvals.values(), key=lambda a: (a.created or self.now, a.name))
+            ),
+            approving_accounts=self.accounts,
         )
 
     # What the world does by itself
@@ -154,6 +164,7 @@ class Model:
                         restarts=0,
                         init_exit_code=0,
                         node="node",
+                        gpu_product=self.products.get(name, ""),
                     )
                     for i in range(workload.desired)
                 ),
@@ -200,6 +211,14 @@ class Model:
                 self.attempts[action.name] = dataclasses.replace(
                     old, status=status, resource_version=self.version()
                 )
+            case WriteApproval():
+                told = self.approvals[action.name]
+                if told.resource_version != action.resource_version:
+                    raise StaleWriteError
+                self.approvals[action.name] = dataclasses.replace(
+                    told, status=json.loads(json.dumps(action.status)),
+                    resource_version=self.version(),
+                )  # fmt: skip
             case ApplyWorkload():
                 attempt = self.attempts[action.attempt]
                 self.workloads[action.workload] = WorkloadView(
@@ -341,6 +360,23 @@ class Model:
 
     def edit(self, version: str) -> None:
         self.raw_spec = minimal_spec(candidate={"model": {"version": version}})
+
+    def approve(
+        self,
+        role: str,
+        approver: str,
+        *,
+        decision: str = "Approve",
+        bundle: str = "",
+        comment: str = "",
+    ) -> str:
+        """Somebody signs what the handoff says now; the name of the approval."""
+        name = f"fraud-{role.lower()}-{approver.partition('@')[0]}-{len(self.approvals)}"
+        self.approvals[name] = ApprovalView(
+            name, self.version(), 1, role, bundle or bundle_hash(self.raw_spec), decision,
+            approver, self.now, comment,
+        )  # fmt: skip
+        return name
 
     def promoted(self, version: str = "1.0.0") -> Model:
         """A world in which ``version`` is stable."""
