@@ -49,6 +49,11 @@ def read_text(path: Path, what: str, max_bytes: int = MAX_BYTES) -> str:
 
 def load_handoff(path: Path, policy: Path | None = None) -> ModelHandoffSpec:
     """The resolved spec of the one ModelHandoff in a YAML file (other kinds are passed over)."""
+    return read_handoff(path, policy)[1]
+
+
+def read_handoff(path: Path, policy: Path | None = None) -> tuple[dict[str, Any], ModelHandoffSpec]:
+    """The one ModelHandoff in a YAML file as it is written, and its resolved spec."""
     from modelhandoff.api.policy import HandoffPolicy
     from modelhandoff.api.resolve import check, resolve
 
@@ -60,7 +65,7 @@ def load_handoff(path: Path, policy: Path | None = None) -> ModelHandoffSpec:
     if wrong:
         refuse(f"{path}: {line}" for line in wrong)
     try:
-        return resolve(manifest["spec"], preset)
+        return manifest, resolve(manifest["spec"], preset)
     except InvalidSpecError as failure:
         refuse(f"{path}: {line}" for line in failure.errors)
 

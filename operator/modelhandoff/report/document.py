@@ -89,9 +89,17 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Lines to copy as they are."""
+    """Lines to copy as they are; ``language`` is one of our own words, never somebody's text."""
 
     text: str
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """Things to tick off: whether each is done, and what it is."""
+
+    items: tuple[tuple[bool, Line], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +112,7 @@ class Figure:
     instead: Table
 
 
-Block = Heading | Paragraph | Bullets | Facts | Table | Listing | Figure
+Block = Heading | Paragraph | Bullets | Facts | Table | Listing | Checks | Figure
 
 
 @dataclass(frozen=True, slots=True)

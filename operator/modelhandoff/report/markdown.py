@@ -8,6 +8,7 @@ from typing import Final
 from modelhandoff.report.document import (
     Block,
     Bullets,
+    Checks,
     Code,
     Facts,
     Figure,
@@ -33,7 +34,7 @@ def to_markdown(report: Report) -> str:
     parts = [
         f"# {_escaped(report.title)}",
         f"{_escaped(report.about)}",
-        f"{_SIGNS[report.tone]}**{_escaped(report.headline)}**",
+        f"{_SIGNS[report.tone]}**{_escaped(report.headline)}**" if report.headline else "",
     ]
     if report.why:
         parts.append(f"> {_start(_escaped(report.why))}")
@@ -53,8 +54,10 @@ def _block(block: Block) -> str:
             return "\n".join(f"- **{_escaped(name)}**: {_line(line)}" for name, line in rows)
         case Table():
             return _table(block)
-        case Listing(text):
-            return _listing(text)
+        case Listing(text, language):
+            return _listing(text, language)
+        case Checks(items):
+            return "\n".join(f"- [{'x' if done else ' '}] {_line(line)}" for done, line in items)
         case Figure(title, note, _, instead):
             parts = [f"**{_escaped(title)}**", _start(_escaped(note)), _table(instead)]
             return "\n\n".join(part for part in parts if part)
@@ -95,11 +98,11 @@ def _code(text: str, *, in_table: bool) -> str:
     return f"{fence}{pad}{body}{pad}{fence}"
 
 
-def _listing(text: str) -> str:
+def _listing(text: str, language: str) -> str:
     lines = "\n".join(_visible(line) for line in text.split("\n"))
     longest = max((len(run) for run in re.findall(r"`+", lines)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}\n{lines}\n{fence}"
+    return f"{fence}{language}\n{lines}\n{fence}"
 
 
 def _visible(line: str) -> str:

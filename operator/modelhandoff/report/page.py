@@ -8,6 +8,7 @@ import re
 from modelhandoff.report.document import (
     Block,
     Bullets,
+    Checks,
     Code,
     Facts,
     Figure,
@@ -28,6 +29,8 @@ from modelhandoff.report.style import STYLE
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC)")
 _LONG = 60
 """Characters from which on a fact gets a line of its own."""
+
+_TICKED, _OPEN = "\u2611", "\u2610"
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """Even a hole in the escaping could load and run nothing."""
@@ -76,6 +79,11 @@ def _block(block: Block) -> str:
             return _table(block)
         case Listing(text):
             return f"<pre>{_listing(text)}</pre>"
+        case Checks(items):
+            ticked = "".join(
+                f"<li>{_TICKED if done else _OPEN} {_line(line)}</li>" for done, line in items
+            )
+            return f"<ul>{ticked}</ul>"
         case Figure(title, note, plot, _):
             legend = f'<p class="quiet">{_escaped(note)}</p>' if note else ""
             return (

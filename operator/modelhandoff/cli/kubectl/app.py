@@ -100,6 +100,26 @@ def history(  # noqa: PLR0917 - typer: one parameter per option
 
 
 @app.command(rich_help_panel="See")
+def readme(  # noqa: PLR0917 - typer: one parameter per option
+    name: MaybeName = "",
+    traffic: Annotated[
+        str, typer.Option(help="Requests of both versions: 60/s. 1, 10 and 100/s when not set.")
+    ] = "",
+    namespace: Namespace = "",
+    everywhere: Everywhere = False,
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Write the handoff README: the whole resource as one Markdown document for people."""
+    from modelhandoff.cli import inputs
+    from modelhandoff.cli.kubectl.documents import readme as show
+    from modelhandoff.cli.readme import LEVELS
+
+    levels = (inputs.traffic(traffic),) if traffic else LEVELS
+    show(_api(kubeconfig, context, namespace), name, everywhere=everywhere, levels=levels)
+
+
+@app.command(rich_help_panel="See")
 def wait(  # noqa: PLR0917 - typer: one parameter per option
     name: Name,
     timeout: Annotated[
