@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
+from modelhandoff.api.acceptance import Acceptance
 from modelhandoff.api.approval import Approvals
 from modelhandoff.api.base import SpecModel, StatusModel, Word
-from modelhandoff.api.candidate import ArtifactRole, Candidate
+from modelhandoff.api.candidate import ArtifactRole, Candidate, ModelFormat
 from modelhandoff.api.cel import Rule
 from modelhandoff.api.contracts import Contracts
+from modelhandoff.api.governance import Governance
 from modelhandoff.api.meta import Condition, Message, MetricStatus, ObjectMeta, Short
 from modelhandoff.api.monitoring import DriftOf, Monitoring
 from modelhandoff.api.names import API_VERSION
@@ -86,10 +89,79 @@ def _can_warm_up(spec: ModelHandoffSpec) -> bool:
     return examples or spec.rollout.warmup.requests == 0
 
 
+def _comparable(spec: ModelHandoffSpec) -> bool:
+    gpu = spec.candidate.serving.gpu
+    if gpu is None or gpu.same_as_baseline:
+        return True
+    return all(metric.max_relative_increase is None for metric in spec.monitoring.metrics)
+
+
 def _declared(spec: ModelHandoffSpec) -> bool:
     if spec.contracts.data is None:
         return True
     return _drift_features(spec.monitoring) <= {f.name for f in spec.contracts.data.features}
+
+
+def _has(spec: ModelHandoffSpec, role: ArtifactRole) -> bool:
+    return any(a.role is role for a in spec.candidate.artifacts)
+
+
+def _needs(asked: str, role: ArtifactRole, holds: Callable[[Any], bool]) -> Rule:
+    """The rule that what is asked for comes with the file that it is read from.
+
+    Args:
+        asked: CEL expression, true when it is not asked for.
+        role: role of the file.
+        holds: the same in Python, on the spec.
+    """
+    return Rule(
+        cel=f"{asked} || self.candidate.artifacts.exists(a, a.role == '{role}')",
+        holds=lambda self: holds(self) or _has(self, role),
+        at="candidate.artifacts",
+        wrong=f"there is no file to check: the artifact with role {role} is missing",
+        allowed=f"an artifact with role: {role}",
+    )
+
+
+def _onnx(asked: str, what: str, at: str, holds: Callable[[Any], bool]) -> Rule:
+    """The rule that a check which runs the model has one that onnxruntime can run."""
+    return Rule(
+        cel=(
+            f"{asked} || !has(self.candidate.model.format) || self.candidate.model.format == 'ONNX'"
+        ),
+        holds=lambda self: holds(self) or self.candidate.model.format is ModelFormat.ONNX,
+        at=at,
+        wrong=f"{what} can be checked for ONNX models only",
+        allowed="candidate.model.format: ONNX, or leave it out",
+    )
+
+
+_VERIFICATION_RULES = (
+    _needs("!has(self.acceptance)", ArtifactRole.TEST_DATA, lambda s: s.acceptance is None),
+    _onnx("!has(self.acceptance)", "golden cases", "acceptance", lambda s: s.acceptance is None),
+    _onnx(
+        "(!has(self.contracts.api.inputs) && !has(self.contracts.api.outputs))",
+        "inputs and outputs",
+        "contracts.api",
+        lambda s: s.contracts.api.inputs is None and s.contracts.api.outputs is None,
+    ),
+    _needs(
+        "!has(self.governance) || !has(self.governance.modelCard)",
+        ArtifactRole.MODEL_CARD,
+        lambda s: s.governance is None or s.governance.model_card is None,
+    ),
+    _needs(
+        "!has(self.governance) || !has(self.governance.pinnedEnvironment)"
+        " || !self.governance.pinnedEnvironment",
+        ArtifactRole.ENVIRONMENT,
+        lambda s: s.governance is None or not s.governance.pinned_environment,
+    ),
+    _needs(
+        "!has(self.governance) || !has(self.governance.sbom)",
+        ArtifactRole.SBOM,
+        lambda s: s.governance is None or s.governance.sbom is None,
+    ),
+)
 
 
 class ModelHandoffSpec(SpecModel):
@@ -105,6 +177,8 @@ class ModelHandoffSpec(SpecModel):
     """What the candidate is compared with."""
     contracts: Contracts
     """The contracts between the model and those who call it."""
+    acceptance: Acceptance | None = None
+    """What the candidate must show before a pod of it exists; nothing when not set."""
     approvals: Approvals | None = None
     """Who has to approve before a pod of the candidate exists; nobody when not set, unless the
     policy requires roles."""
@@ -114,8 +188,22 @@ class ModelHandoffSpec(SpecModel):
     """What is measured while both versions serve."""
     runbook: Runbook
     """Who owns the model and what to do when it hurts. Recorded for people, not checked."""
+    governance: Governance | None = None
+    """What has to be written down before a pod of the candidate exists; nothing when not set."""
 
     rules = (
+        Rule(
+            cel=(
+                "!has(self.candidate.serving.gpu)"
+                " || !has(self.candidate.serving.gpu.sameAsBaseline)"
+                " || self.candidate.serving.gpu.sameAsBaseline"
+                " || !self.monitoring.metrics.exists(m, has(m.maxRelativeIncrease))"
+            ),
+            holds=_comparable,
+            at="monitoring.metrics",
+            wrong="latencies on different GPUs cannot be compared",
+            allowed="maxRelativeIncrease only without gpu.sameAsBaseline: false",
+        ),
         Rule(
             cel=(
                 "!has(self.candidate.serving.protocol)"
@@ -151,6 +239,7 @@ class ModelHandoffSpec(SpecModel):
             wrong="a Drift metric names a feature that the data contract does not have",
             allowed="names from contracts.data.features",
         ),
+        *_VERIFICATION_RULES,
     )
 
 

@@ -85,6 +85,10 @@ class Gpu(SpecModel):
     """GPUs per pod."""
     product: Annotated[tuple[Name63, ...], ListOf(16, minimum=1, unique=True)] | None = None
     """Accepted products, as the node label nvidia.com/gpu.product has them."""
+    same_as_baseline: bool = True
+    """Whether the candidate must run on a product that the baseline runs on too, or the attempt
+    ends Inconclusive before any traffic. True when not set. With false they may differ, and latency
+    is judged by its budget alone: a faster GPU is not a faster model."""
 
 
 class Startup(SpecModel):

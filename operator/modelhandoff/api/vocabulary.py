@@ -134,6 +134,7 @@ class Reason(StrEnum):
     CAPACITY_AVAILABLE = "CapacityAvailable"
     CAPACITY_SHORTAGE = "CapacityShortage"
     QUOTA_EXCEEDED = "QuotaExceeded"
+    GPU_MISMATCH = "GpuMismatch"
 
     # Traffic
     TRAFFIC_ALIGNED = "TrafficAligned"

@@ -283,6 +283,7 @@ def _metric(metric: Metric, spec: ModelHandoffSpec, bins: Binning) -> MetricPlan
             budget=metric.budget.total_seconds(),
             role=role,
             critical=metric.critical,
+            relative=_same_hardware(spec),
             harm_margin=decision.harm_margin,
             max_relative_increase=metric.max_relative_increase,
         )
@@ -311,6 +312,11 @@ def _metric(metric: Metric, spec: ModelHandoffSpec, bins: Binning) -> MetricPlan
     return CountPlan(
         name=metric.name, role=role, critical=metric.critical, max_drop=metric.max_drop or 0.1
     )
+
+
+def _same_hardware(spec: ModelHandoffSpec) -> bool:
+    gpu = spec.candidate.serving.gpu
+    return gpu is None or gpu.same_as_baseline
 
 
 def _sustained(metric: Metric, spec: ModelHandoffSpec) -> Sustained | None:

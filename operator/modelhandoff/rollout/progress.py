@@ -17,6 +17,7 @@ from modelhandoff.rollout.attempt import Stamp
 from modelhandoff.rollout.context import Context, Move
 from modelhandoff.rollout.diagnosis import diagnose
 from modelhandoff.rollout.guards import guard_baseline, guard_pods, guard_route
+from modelhandoff.rollout.hardware import other_hardware
 from modelhandoff.rollout.ignorance import hold_on_ignorance, release
 from modelhandoff.rollout.latching import latch, take_down, with_evidence
 from modelhandoff.rollout.measure import Exclusion, Stage
@@ -65,8 +66,10 @@ def capacity(ctx: Context) -> Move | None:
             reason=Reason.STEP_STARTED,
             sentence=f"Scaling {ctx.model} to {needed} pods for {step_weight(ctx)} %.",
         )
-    if candidate.ready >= needed or ctx.state.step_since is not None:
+    if ctx.state.step_since is not None:
         return None
+    if candidate.ready >= needed:
+        return other_hardware(ctx)
     problem = diagnose(ctx, candidate)
     if problem is not None and problem.left <= 0:
         return give_up(ctx, problem)

@@ -21,6 +21,7 @@ from modelhandoff.rollout.attempt import Stamp
 from modelhandoff.rollout.capacity import canary_replicas
 from modelhandoff.rollout.context import KIND_INITIAL, KIND_REFRESH, KIND_ROLLOUT, Context, Move
 from modelhandoff.rollout.diagnosis import Problem, diagnose
+from modelhandoff.rollout.hardware import other_hardware
 from modelhandoff.rollout.latching import latch, take_down
 
 _WARMUP_GRACE = timedelta(minutes=2)
@@ -79,6 +80,9 @@ def provision(ctx: Context) -> Move:
         )
     if candidate.ready < needed:
         return await_pods(ctx)
+    unlike = other_hardware(ctx)
+    if unlike is not None:
+        return unlike
     warm = ctx.spec.rollout.warmup.requests == 0 or ctx.state.warmed_up
     if warm:
         return enter_traffic(ctx)

@@ -281,6 +281,48 @@ class TestCapacity:
         raised = model.decide()
         assert isinstance(raised.action, ApplyRoute)
 
+    def side_by_side(self, *, baseline: str, candidate: str) -> Model:
+        model = self.provisioning()
+        stable = next(name for name, w in model.workloads.items() if w.stable)
+        model.products = {stable: baseline, model.candidate: candidate}
+        for _ in range(4):
+            model.settle()
+            model.run()
+        return model
+
+    def test_another_gpu_than_the_baselines_is_not_judged(self) -> None:
+        model = self.side_by_side(baseline="Tesla-T4", candidate="NVIDIA-L4")
+        decision = model.decide()
+        assert model.state.phase == "Inconclusive"
+        assert "got NVIDIA-L4, the baseline runs on Tesla-T4" in decision.status["message"]
+        assert model.state.max_weight == 0
+
+    @pytest.mark.parametrize("baseline", ["NVIDIA-L4", ""])
+    def test_the_baselines_gpu_or_an_unknown_one_will_do(self, baseline: str) -> None:
+        model = self.side_by_side(baseline=baseline, candidate="NVIDIA-L4")
+        assert model.share() == 10
+
+    def test_a_baseline_with_more_variety_will_do(self) -> None:
+        model = self.provisioning()
+        stable = next(name for name, w in model.workloads.items() if w.stable)
+        model.products = {model.candidate: "NVIDIA-L4"}
+        model.settle()
+        pods = [pod(ready=True, gpu_product=product) for product in ("Tesla-T4", "NVIDIA-L4")]
+        model.pods(stable, *pods, ready=2)
+        assert model.decide().action is not None
+        assert model.decide().sentence.endswith("sending it example requests.")
+
+    def test_a_pod_that_comes_later_on_another_gpu_ends_it_too(self) -> None:
+        model = self.side_by_side(baseline="Tesla-T4", candidate="Tesla-T4")
+        assert model.share() == 10
+        model.products[model.candidate] = "NVIDIA-L4"
+        model.settle()
+        model.look(GOOD, hours=1)
+        assert model.share() == 0
+        model.pass_time(minutes=1)
+        model.run()
+        assert model.state.phase == "Inconclusive"
+
 
 class TestIgnorance:
     def test_it_holds_then_takes_the_weight_to_zero_then_resumes(self) -> None:
