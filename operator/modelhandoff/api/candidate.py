@@ -80,7 +80,7 @@ class ModelIdentity(SpecModel):
     ]
     """Version of the model, for example 1.4.0; never "latest"."""
     format: ModelFormat = ModelFormat.ONNX
-    """File format of the model. ONNX when not set. A verification Job compares it with the bytes."""
+    """File format of the model. ONNX when not set. A verification Job looks at the bytes."""
 
     rules = (
         Rule(
