@@ -27,6 +27,7 @@ MIRRORED = tuple(
     for key in (
         (OURS, "modelhandoffs"),
         (OURS, "handoffattempts"),
+        (OURS, "handoffapprovals"),
         (GATEWAY, "httproutes"),
         ("apps", "deployments"),
         ("", "services"),
