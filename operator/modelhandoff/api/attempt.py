@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from modelhandoff.api.base import StatusModel, Word
 from modelhandoff.api.cel import Rule
+from modelhandoff.api.checks import MAX_CHECKS, CheckStatus
 from modelhandoff.api.meta import Message, MetricStatus, ObjectMeta, Short
 from modelhandoff.api.names import API_VERSION
 from modelhandoff.api.quantities import HINT, Label63, ListOf, Percent, Timestamp, Word63
@@ -209,6 +210,10 @@ class AttemptStatus(StatusModel):
     """Crashes of the candidate's pods before its first traffic."""
     contested: Annotated[int, Field(ge=0)] = 0
     """How often a foreign increase of the weight was taken back."""
+    checks: Annotated[tuple[CheckStatus, ...], ListOf(MAX_CHECKS, key="name")] = ()
+    """What the verification Job found, check by check; stored before its pod is gone."""
+    checks_problem: Message | None = None
+    """Why the verification Job's report cannot be used."""
     approvals: Annotated[tuple[ApprovalRecord, ...], ListOf(16, key="role")] = ()
     """Approvals that let the attempt through its gate; they count for good."""
     warmed_up: bool = False

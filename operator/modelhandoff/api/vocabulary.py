@@ -88,6 +88,9 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
     PAUSED = "Paused"
     ARTIFACTS_VERIFIED = "ArtifactsVerified"
+    CONTRACTS_VALID = "ContractsValid"
+    ACCEPTANCE_PASSED = "AcceptancePassed"
+    GOVERNANCE_COMPLETE = "GovernanceComplete"
     CAPACITY_AVAILABLE = "CapacityAvailable"
     CANARY_READY = "CanaryReady"
     TRAFFIC_ALIGNED = "TrafficAligned"
@@ -120,6 +123,20 @@ class Reason(StrEnum):
     SHARED_INCIDENT = "SharedIncident"
     TRAFFIC_SPLIT_MISMATCH = "TrafficSplitMismatch"
     BUDGET_INSIDE_BUCKET = "BudgetInsideBucket"
+
+    # Verification
+    VERIFYING = "Verifying"
+    CHECKS_PASSED = "ChecksPassed"
+    DIGESTS_MATCH = "DigestsMatch"
+    NOT_DECLARED = "NotDeclared"
+    ARTIFACT_REFUSED = "ArtifactRefused"
+    CONTRACT_BROKEN = "ContractBroken"
+    ACCEPTANCE_FAILED = "AcceptanceFailed"
+    GOVERNANCE_INCOMPLETE = "GovernanceIncomplete"
+    CHECK_INCONCLUSIVE = "CheckInconclusive"
+    TAMPERED_SPEC = "TamperedSpec"
+    REPORT_UNREADABLE = "ReportUnreadable"
+    VERIFICATION_NOT_RUN = "VerificationNotRun"
 
     # The candidate's pods
     CANARY_READY = "CanaryReady"
