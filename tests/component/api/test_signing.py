@@ -1,0 +1,285 @@
+"""Who may sign, as whom and what: the API server's own answers to real people and machines."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from e2e.cluster import ClusterError, ControlPlane
+from modelhandoff.api import names
+from modelhandoff.api.approval import ApprovalSpec
+from tests.builders import handoff
+
+pytestmark = pytest.mark.control_plane
+
+ROOT = Path(__file__).parents[3]
+BUNDLE = "v1-" + "ab" * 32
+SEED = 20261125
+Refusal = Callable[..., str]
+
+
+def policies() -> list[dict[str, Any]]:
+    """The chart's admission policies, each with its binding."""
+    made: list[dict[str, Any]] = []
+    for file in sorted((ROOT / "charts/modelhandoff/files/admission").glob("*.yaml")):
+        head = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": file.stem}}
+        spec = yaml.safe_load(file.read_text(encoding="utf-8"))
+        made += [
+            {**head, "kind": "ValidatingAdmissionPolicy", "spec": spec},
+            {
+                **head,
+                "kind": "ValidatingAdmissionPolicyBinding",
+                "spec": {"policyName": file.stem, "validationActions": ["Deny"]},
+            },
+        ]
+    return made
+
+
+def role(name: str, user: str, *rules: dict[str, Any]) -> list[dict[str, Any]]:
+    head = {"apiVersion": "rbac.authorization.k8s.io/v1"}
+    meta = {"name": name, "namespace": "payments"}
+    return [
+        {**head, "kind": "Role", "metadata": meta, "rules": list(rules)},
+        {
+            **head,
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+        },
+    ]
+
+
+def may_sign(*roles: str) -> dict[str, Any]:
+    return {
+        "apiGroups": [names.GROUP],
+        "resources": ["handoffroles"],
+        "resourceNames": list(roles),
+        "verbs": ["approve"],
+    }
+
+
+WRITES_APPROVALS = {
+    "apiGroups": [names.GROUP],
+    "resources": [names.APPROVALS],
+    "verbs": ["create", "get", "patch"],
+}
+WRITES_HANDOFFS = {
+    "apiGroups": [names.GROUP],
+    "resources": [names.HANDOFFS],
+    "verbs": ["create", "get", "patch", "update"],
+}
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    with ControlPlane.start("approvals") as plane:
+        for file in sorted((ROOT / "crds").glob("*.yaml")):
+            plane.kubectl("apply", "--server-side", "-f", str(file))
+        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        plane.kubectl("create", "namespace", "payments")
+        plane.apply(
+            [
+                *role("ana", "ana", WRITES_APPROVALS, WRITES_HANDOFFS, may_sign("DataScience")),
+                *role("bo", "bo", WRITES_APPROVALS, WRITES_HANDOFFS, may_sign("Engineering")),
+                *role("dan", "dan", WRITES_HANDOFFS, {
+                    "apiGroups": ["apps"], "resources": ["deployments"],
+                    "resourceNames": ["old-fraud"], "verbs": ["patch"],
+                }),
+                *policies(),
+            ]
+        )  # fmt: skip
+        in_force(plane)
+        yield plane
+
+
+def in_force(plane: ControlPlane) -> None:
+    """A new policy takes effect within seconds."""
+    deadline = time.monotonic() + 60
+    forged = [approval("Any", "nobody at all"), author(handoff(), "nobody at all")]
+    while not all(refusal_of(plane, one) for one in forged):
+        assert time.monotonic() < deadline, "the policies have no effect"
+        time.sleep(0.2)
+
+
+def approval(as_role: str = "DataScience", approver: str = "ana", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": "HandoffApproval",
+        "metadata": {"generateName": "fraud-", "namespace": "payments"},
+        "spec": {
+            "handoffRef": {"name": "fraud"},
+            "role": as_role,
+            "bundleHash": BUNDLE,
+            "decision": "Approve",
+            "approver": approver,
+            **spec,
+        },
+    }
+
+
+def author(manifest: dict[str, Any], name: str) -> dict[str, Any]:
+    annotations = {names.ANNOTATION_AUTHOR: name}
+    return {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
+
+
+def refusal_of(plane: ControlPlane, thing: dict[str, Any], user: str = "", *more: str) -> str:
+    """What the API server says against a creation, without an effect; "" for nothing."""
+    as_user = [f"--as={user}"] if user else []
+    try:
+        plane.kubectl(
+            *as_user, "create", "--dry-run=server", "-f", "-", *more, stdin=json.dumps(thing)
+        )
+    except ClusterError as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture
+def refusal(plane: ControlPlane) -> Refusal:
+    return lambda thing, user, *more: refusal_of(plane, thing, user, *more)
+
+
+class TestSigning:
+    def test_a_person_signs_as_themselves_in_a_role_they_have(self, refusal: Refusal) -> None:
+        assert refusal(approval("DataScience", "ana"), "ana") == ""
+        assert refusal(approval("Engineering", "bo", decision="Reject"), "bo") == ""
+
+    def test_nobody_signs_for_somebody_else(self, refusal: Refusal) -> None:
+        said = refusal(approval("DataScience", "ana"), "bo")
+        assert "spec.approver: not the user who is logged in; got ana; allowed bo" in said
+
+    def test_nobody_signs_in_a_role_they_do_not_have(self, refusal: Refusal) -> None:
+        said = refusal(approval("Engineering", "ana"), "ana")
+        assert (
+            "spec.role: ana has no right to sign as this role in namespace payments; "
+            "got Engineering" in said
+        )
+
+    def test_an_administrator_signs_as_any_role_but_as_nobody_else(
+        self, plane: ControlPlane
+    ) -> None:
+        assert "allowed admin" in refusal_of(plane, approval("DataScience", "ana"))
+        assert refusal_of(plane, approval("DataScience", "admin")) == ""
+
+    def test_a_real_login_is_held_to_the_same(self, plane: ControlPlane) -> None:
+        own = f"--kubeconfig={plane.kubeconfig_for('ana')}"
+        assert refusal_of(plane, approval("DataScience", "ana"), "", own) == ""
+        assert "got bo; allowed ana" in refusal_of(plane, approval("DataScience", "bo"), "", own)
+
+    def test_a_signature_never_changes(self, plane: ControlPlane) -> None:
+        made = plane.kubectl(
+            "--as=ana", "create", "-o", "name", "-f", "-", stdin=json.dumps(approval())
+        ).strip()
+        for user in ("--as=ana", "--as=admin"):
+            for change in ({"decision": "Reject"}, {"bundleHash": "v1-" + "0" * 64}):
+                with pytest.raises(ClusterError):
+                    plane.kubectl(
+                        user, "patch", made, "-n", "payments", "--type=merge",
+                        "-p", json.dumps({"spec": change}),
+                    )  # fmt: skip
+        with pytest.raises(ClusterError, match="an approval is a signature: it never changes"):
+            plane.kubectl(
+                "patch", made, "-n", "payments", "--type=merge",
+                "-p", json.dumps({"spec": {"approver": "bo"}}),
+            )  # fmt: skip
+
+
+class TestAuthors:
+    def test_nobody_names_somebody_else_as_the_author(self, refusal: Refusal) -> None:
+        assert refusal(author(handoff(), "ana"), "ana") == ""
+        said = refusal(author(handoff(), "ana"), "bo")
+        assert f"metadata.annotations[{names.ANNOTATION_AUTHOR}]: must name who changes" in said
+        assert "got ana; allowed bo" in said
+
+    def test_whoever_changes_the_spec_becomes_the_author(self, plane: ControlPlane) -> None:
+        first = author(handoff("authored"), "ana")
+        plane.kubectl("--as=ana", "create", "-f", "-", stdin=json.dumps(first))
+
+        def patch(user: str, body: dict[str, Any]) -> str:
+            return plane.kubectl(
+                f"--as={user}", "patch", "mho", "authored", "-n", "payments", "--type=merge",
+                "-p", json.dumps(body),
+            )  # fmt: skip
+
+        edit: dict[str, Any] = {"spec": {"runbook": {"url": "https://runbooks.example/new"}}}
+        with pytest.raises(ClusterError, match="got ana; allowed bo"):
+            patch("bo", edit)
+        with pytest.raises(ClusterError, match="got nothing; allowed bo"):
+            patch("bo", {"metadata": {"annotations": {names.ANNOTATION_AUTHOR: None}}})
+        patch("bo", {"metadata": {"annotations": {names.ANNOTATION_PAUSE: "x"}}})
+        edit["metadata"] = {"annotations": {names.ANNOTATION_AUTHOR: "bo"}}
+        patch("bo", edit)
+
+    def test_without_an_author_nothing_is_asked(self, refusal: Refusal) -> None:
+        assert refusal(handoff(), "ana") == ""
+
+    def test_a_baseline_is_a_deployment_that_one_may_change(self, refusal: Refusal) -> None:
+        adopting = handoff(baseline={"workloadRef": {"name": "old-fraud"}})
+        said = refusal(adopting, "ana")
+        assert "spec.baseline.workloadRef.name: ana has no right to change this Deployment" in said
+        assert refusal(adopting, "dan") == ""
+
+
+def test_the_expressions_are_sound(plane: ControlPlane) -> None:
+    found = json.loads(plane.kubectl("get", "validatingadmissionpolicy", "-o", "json"))
+    for one in found["items"]:
+        checking = one.get("status", {}).get("typeChecking", {})
+        assert not checking.get("expressionWarnings"), checking
+
+
+def test_the_listing_says_what_an_approval_is_worth(plane: ControlPlane) -> None:
+    made = plane.kubectl(
+        "--as=ana", "create", "-o", "name", "-f", "-", stdin=json.dumps(approval())
+    ).strip()
+    answer = {"valid": True, "reason": "Counts", "message": "Counts.", "observedGeneration": 1}
+    plane.kubectl(
+        "patch", made, "-n", "payments", "--subresource=status", "--type=merge",
+        "-p", json.dumps({"status": answer}),
+    )  # fmt: skip
+    listed = plane.kubectl("get", "mhap", made.partition("/")[2], "-n", "payments")
+    head, row = (line.split() for line in listed.splitlines())
+    assert head == [
+        "NAME", "HANDOFF", "ROLE", "DECISION", "APPROVER", "VALID", "REASON", "AGE",
+    ]  # fmt: skip
+    assert row[1:7] == ["fraud", "DataScience", "Approve", "ana", "true", "Counts"]
+
+
+ODD: list[Any] = [
+    *("", "x", "X y", " ana", "ana ", "a\nb", "ü", "a" * 64, "a" * 254, "-a", "a-", 0, True),
+    *([], {}, "Approve", "approve", "v1-" + "0" * 64, "v1-" + "A" * 64, "0" * 64, {"name": "A"}),
+    *({"name": "fraud", "uid": "1"}, "system:serviceaccount:ci:gate", "a\x7f", "\ta"),
+]
+
+
+def test_what_the_api_server_takes_we_can_read_and_the_other_way_round(
+    plane: ControlPlane,
+) -> None:
+    rng = random.Random(SEED)
+    taken = refused = 0
+    for _ in range(80):
+        manifest = approval("DataScience", "admin")
+        field = rng.choice([*manifest["spec"], "comment", "unknown"])
+        manifest["spec"][field] = rng.choice(ODD)
+        if rng.random() < 0.1:
+            del manifest["spec"][field]
+        said = refusal_of(plane, manifest)
+        try:
+            ApprovalSpec.model_validate(manifest["spec"])
+            ours = ""
+        except ValidationError as error:
+            ours = str(error)
+        if "spec.approver: not the user" in said and not ours:
+            said = ""  # A legal name, but not ours: another rule than that of the shape.
+        assert bool(said) == bool(ours), (field, manifest["spec"].get(field), said, ours)
+        taken, refused = taken + (not said), refused + bool(said)
+    assert taken > 10
+    assert refused > 10
