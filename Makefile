@@ -27,6 +27,7 @@ check: setup ## Format, lint, types, import contracts, unit and quick component 
 	.venv/bin/lint-imports
 	.venv/bin/modelhandoff crds --check
 	.venv/bin/modelhandoff crds --check --output charts/modelhandoff/crds
+	.venv/bin/modelhandoff generate --check
 	$(PY) -m pytest tests -q -m "not control_plane and not full_stack" -n 2
 
 component: setup ## The tests that need a real API server or a real Prometheus
@@ -47,9 +48,10 @@ bench: setup ## The figures of docs/performance.md
 calibrate: setup ## Simulate the judgement engine and write docs/calibration.md
 	$(PY) -m tests.calibration
 
-crds: setup ## Write crds/ from the models
+crds: setup ## Write from the code: crds/, rules and dashboards of the chart, tables of docs
 	.venv/bin/modelhandoff crds
 	.venv/bin/modelhandoff crds --output charts/modelhandoff/crds
+	.venv/bin/modelhandoff generate
 
 clean: ## Remove clusters, the virtual environment and caches of this checkout
 	[ ! -x $(PY) ] || $(PY) -m e2e.cluster down --all

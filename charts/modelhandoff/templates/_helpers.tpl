@@ -18,6 +18,31 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Cluster-wide objects are named after the release and its namespace. */}}
+{{- define "modelhandoff.clusterName" -}}
+{{ .Release.Namespace }}-{{ .Release.Name }}
+{{- end -}}
+
+{{/* Node names need a cluster-wide right. */}}
+{{- define "modelhandoff.watchNodes" -}}
+{{ and .Values.watchNodes .Values.rbac.clusterRole }}
+{{- end -}}
+
+{{/* What makes a pod pass Pod Security "restricted"; the image's user is 65532. */}}
+{{- define "modelhandoff.podSecurity" -}}
+runAsNonRoot: true
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "modelhandoff.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+readOnlyRootFilesystem: true
 {{- end -}}
 
 {{/* What the operator does in a namespace it serves. Every verb is used, and no other. */}}
@@ -52,6 +77,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]

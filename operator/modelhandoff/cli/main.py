@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelhandoff.cli import crds, judge, plan, readme, report, simulate
+from modelhandoff.cli import crds, generate, judge, observe, plan, readme, report, simulate
 from modelhandoff.cli import run as run_operator
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (run_operator, crds, plan, simulate, judge, report, readme):
+for command in (run_operator, crds, plan, simulate, judge, report, readme, observe, generate):
     command.register(app)
 
 
