@@ -12,7 +12,7 @@ from modelhandoff.api.base import SpecModel, StatusModel, Word
 from modelhandoff.api.cel import Rule, positive
 from modelhandoff.api.meta import Message, ObjectMeta
 from modelhandoff.api.names import API_VERSION
-from modelhandoff.api.quantities import HINT, Duration, Label63, ListOf, Text
+from modelhandoff.api.quantities import HINT, Duration, Label63, ListOf
 
 MAX_ROLES = 16
 
@@ -29,6 +29,13 @@ UserName = Annotated[
         pattern=r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$", max_length=253
     ),
     Field(json_schema_extra={HINT: "the user name that the API server knows, in one line"}),
+]
+Comment = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$", min_length=1, max_length=1024
+    ),
+    Field(json_schema_extra={HINT: "text of 1 to 1024 characters that a terminal only shows"}),
 ]
 Roles = Annotated[tuple[RoleName, ...], ListOf(MAX_ROLES, unique=True)]
 
@@ -95,7 +102,7 @@ class ApprovalSpec(SpecModel):
     """Approve, or Reject: final for this hash."""
     approver: UserName
     """Who signs. Admission takes no other name than that of the user who creates this object."""
-    comment: Text | None = None
+    comment: Comment | None = None
     """Why, for those who read it later."""
 
     rules = (

@@ -10,12 +10,14 @@ import typer
 
 from modelhandoff.cli.kubectl.kubeconfig import Target
 from modelhandoff.cli.kubectl.options import (
+    Comment,
     Context,
     Everywhere,
     Kubeconfig,
     MaybeName,
     Name,
     Namespace,
+    Role,
 )
 from modelhandoff.cli.kubectl.printing import Format
 from modelhandoff.cli.kubectl.problem import Code, Trouble
@@ -117,6 +119,25 @@ def readme(  # noqa: PLR0917 - typer: one parameter per option
 
     levels = (inputs.traffic(traffic),) if traffic else LEVELS
     show(_api(kubeconfig, context, namespace), name, everywhere=everywhere, levels=levels)
+
+
+@app.command(rich_help_panel="See")
+def report(  # noqa: PLR0917 - typer: one parameter per option
+    name: MaybeName = "",
+    attempt: Annotated[
+        str, typer.Option(help="Name of an attempt; the current one when not set.")
+    ] = "",
+    output: Annotated[str, typer.Option("-o", "--output", help="md or html.")] = "md",
+    namespace: Namespace = "",
+    everywhere: Everywhere = False,
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Print the decision report: as it was kept when the attempt ended, else made now."""
+    from modelhandoff.cli.kubectl.documents import report as show
+
+    api = _api(kubeconfig, context, namespace)
+    show(api, name, everywhere=everywhere, attempt=attempt, output=output)
 
 
 @app.command(rich_help_panel="See")
@@ -240,6 +261,44 @@ def abort(  # noqa: PLR0917 - typer: one parameter per option
     )
 
 
+@app.command(rich_help_panel="Sign")
+def approve(  # noqa: PLR0917 - typer: one parameter per option
+    name: Name,
+    role: Role = "",
+    comment: Comment = "",
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    output: Output = None,
+    dry_run: DryRun = False,
+    namespace: Namespace = "",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Sign what the handoff says now, in a role that has to approve it.
+
+    Exit code 0 when the signature counts, 1 when it does not or nothing was signed.
+    """
+    _sign("Approve", name, role, comment, yes, output, dry_run, (kubeconfig, context, namespace))
+
+
+@app.command(rich_help_panel="Sign")
+def reject(  # noqa: PLR0917 - typer: one parameter per option
+    name: Name,
+    role: Role = "",
+    comment: Comment = "",
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    output: Output = None,
+    dry_run: DryRun = False,
+    namespace: Namespace = "",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Refuse what the handoff says now, for good; during a rollout it takes the traffic off.
+
+    Exit code 0 when the signature counts, 1 when it does not or nothing was signed.
+    """
+    _sign("Reject", name, role, comment, yes, output, dry_run, (kubeconfig, context, namespace))
+
+
 @app.command(rich_help_panel="Check")
 def lint(
     files: Annotated[
@@ -271,6 +330,22 @@ def doctor(
     from modelhandoff.cli.kubectl.doctor import doctor as check
 
     raise typer.Exit(check(_api(kubeconfig, context, namespace), operator_namespace))
+
+
+def _sign(  # noqa: PLR0917 - the options of two verbs
+    decision: str,
+    name: str,
+    role: str,
+    comment: str,
+    yes: bool,
+    output: Format | None,
+    dry_run: bool,
+    target: tuple[str, str, str],
+) -> None:
+    from modelhandoff.cli.kubectl.signing import Wish, sign
+
+    wish = Wish(decision, role, comment, yes, dry_run, output)
+    raise typer.Exit(sign(_api(*target), name, wish))
 
 
 def _api(kubeconfig: str, context: str, namespace: str) -> Any:

@@ -18,6 +18,25 @@ def handoffs(ctx: Any, incomplete: str) -> list[str]:
     return _names(ctx, HANDOFF, incomplete, namespaced=True)
 
 
+def roles(ctx: Any, incomplete: str) -> list[str]:
+    """Roles that have to approve the handoff on the command line."""
+    import json
+
+    from modelhandoff.cli.kubectl import lookup
+
+    try:
+        api = _api(ctx)
+        # Before the value of an option is there, click has not sorted out the plain words.
+        typed = [str(ctx.params.get("name") or ""), *ctx.args] if ctx is not None else []
+        handoff = lookup.find(api, next((word for word in typed if word), ""))
+        attempt = lookup.current_attempt(api, handoff)
+        asked = json.loads(attempt["spec"]["snapshot"])["spec"] if attempt else handoff["spec"]
+        found = (asked.get("approvals") or {}).get("roles") or ()
+    except (Trouble, OSError, ValueError, KeyError, TypeError):
+        return []
+    return [role for role in found if role.startswith(incomplete)]
+
+
 def namespaces(ctx: Any, incomplete: str) -> list[str]:
     """Names of namespaces."""
     from modelhandoff.cluster.kinds import Kind
@@ -44,18 +63,9 @@ def contexts(incomplete: str) -> list[str]:
 
 def _names(ctx: Any, kind: Any, incomplete: str, *, namespaced: bool) -> list[str]:
     """Best effort and silent: a completion must never disturb the line that is being typed."""
-    from modelhandoff.cli.kubectl.api import Api
-    from modelhandoff.cli.kubectl.kubeconfig import Target
-
     given = ctx.params if ctx is not None else {}
     try:
-        api = Api.connect(
-            Target(
-                given.get("kubeconfig") or "",
-                given.get("context") or "",
-                given.get("namespace") or "",
-            )
-        )
+        api = _api(ctx)
         space = api.namespace if namespaced and not given.get("everywhere") else None
         found = api.list(kind, space, limit=_LIMIT)
     except (Trouble, OSError, ValueError):
@@ -66,6 +76,21 @@ def _names(ctx: Any, kind: Any, incomplete: str, *, namespaced: bool) -> list[st
             for one in found
             if one["metadata"]["name"].startswith(incomplete)
         }
+    )
+
+
+def _api(ctx: Any) -> Any:
+    """The cluster that the command line names."""
+    from modelhandoff.cli.kubectl.api import Api
+    from modelhandoff.cli.kubectl.kubeconfig import Target
+
+    given = ctx.params if ctx is not None else {}
+    return Api.connect(
+        Target(
+            given.get("kubeconfig") or "",
+            given.get("context") or "",
+            given.get("namespace") or "",
+        )
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from modelhandoff.cli.kubectl.completion import contexts, handoffs, namespaces
+from modelhandoff.cli.kubectl.completion import contexts, handoffs, namespaces, roles
 
 Namespace = Annotated[
     str,
@@ -25,6 +25,17 @@ Context = Annotated[
 ]
 Kubeconfig = Annotated[str, typer.Option(help="Kubeconfig file.", show_default=False)]
 Name = Annotated[str, typer.Argument(help="Name of the handoff.", autocompletion=handoffs)]
+Role = Annotated[
+    str,
+    typer.Option(
+        "-r",
+        "--role",
+        help="The role you sign as; not needed when only one is missing.",
+        autocompletion=roles,
+        show_default=False,
+    ),
+]
+Comment = Annotated[str, typer.Option("-m", "--comment", help="Why, for those who read it later.")]
 MaybeName = Annotated[
     str,
     typer.Argument(

@@ -187,6 +187,12 @@ def retry(api: Api, name: str, *, dry_run: bool) -> None:
         raise Trouble(f"{on.place}: attempt {on.attempt} is under way ({on.phase}); abort it first")
     if on.phase == "Promoted":
         raise Trouble(f"{on.place}: {on.model} was promoted; there is nothing to try again")
+    verdict = lookup.status_of(on.handoff).get("verdict") or {}
+    if verdict.get("reason") == "ApprovalRejected":
+        raise Trouble(
+            f"{on.place}: was rejected, which is final for what it says; apply a corrected "
+            "candidate"
+        )
     if on.annotation(names.ANNOTATION_RETRY) == on.attempt:
         echo(f"{on.place}: a retry of {on.attempt} was asked for already.")
         return

@@ -108,6 +108,16 @@ _ROWS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "somebody lowered the weight or deleted the route; taken as an abort",
         "nothing, or `retry`",
     ),
+    (
+        ("AwaitingApproval",),
+        "people have to sign before a pod exists; the message names the roles",
+        "they run `kubectl handoff approve`",
+    ),
+    (
+        ("ApprovalRejected",),
+        "a role rejected it, which is final for what it says",
+        "apply a corrected candidate",
+    ),
     (("Superseded",), "the handoff was edited; a new attempt runs", "nothing"),
     (
         ("SpecInvalid", "PermissionDenied", "ApiRefused"),

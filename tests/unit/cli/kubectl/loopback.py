@@ -35,6 +35,7 @@ class Loopback:
         kinds: what is served; take one away and the cluster lacks that CRD.
         refused: ``(method, beginning of the path)`` -> status and message.
         allowed: what a SelfSubjectAccessReview answers for ``verb plural``.
+        user: who the API server takes the caller for.
         raw: answers to paths outside the objects.
         writes: method, path and body of every write, oldest first.
         after_write: called after each write, to play the operator.
@@ -44,6 +45,7 @@ class Loopback:
     objects: dict[str, Raw] = field(default_factory=dict)
     refused: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     allowed: Callable[[str, str], bool] = lambda verb, plural: True
+    user: str = "ana"
     raw: dict[str, Raw] = field(default_factory=lambda: {"/version": {"gitVersion": "v1.37.0"}})
     writes: list[tuple[str, str, Raw]] = field(default_factory=list)
     after_write: Callable[[str], None] = lambda path: None
@@ -113,6 +115,10 @@ def loopback() -> Iterator[Loopback]:
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
+            if method == "POST" and status == 201 and "name" in answer.get("metadata", {}):
+                place = f"{address.path}/{answer['metadata']['name']}"
+                state.writes.append(("POST", address.path, body))
+                state.after_write(place)
             if method == "PATCH" and status == 200:
                 state.after_write(address.path)
 
@@ -141,6 +147,8 @@ def _serve(
         asked = body["spec"]["resourceAttributes"]
         allowed = state.allowed(asked["verb"], asked["resource"])
         return 201, {**body, "status": {"allowed": allowed}}
+    if path.endswith("/selfsubjectreviews"):
+        return 201, {**body, "status": {"userInfo": {"username": state.user}}}
     if path in state.objects and _known(state, path):
         if method == "PATCH":
             return _patch(state, path, body)
@@ -148,6 +156,11 @@ def _serve(
     plural = next((p for p in path.split("/") if p in state.kinds), None)
     if plural is None:
         return 404, "404 page not found\n"
+    if method == "POST" and path.endswith(f"/{plural}"):
+        meta = body["metadata"]
+        name = meta.get("name") or f"{meta['generateName']}x{state.version}"
+        made = {**body, "metadata": {**meta, "name": name, "generation": 1}}
+        return 201, state.add(plural, made)
     if path.endswith(f"/{plural}"):
         return 200, _list(state, plural, path, query)
     name = path.rsplit("/", 1)[-1]
