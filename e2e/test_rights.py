@@ -22,6 +22,7 @@ WRITTEN = (
     ("modelhandoff.dev", "handoffapprovals"),
     ("apps", "deployments"),
     ("", "services"),
+    ("", "configmaps"),
     ("batch", "jobs"),
     ("policy", "poddisruptionbudgets"),
     ("gateway.networking.k8s.io", "httproutes"),

@@ -42,6 +42,9 @@ ANNOTATION_PROMOTED_AT = f"{GROUP}/promoted-at"
 ANNOTATION_AUTHOR = f"{GROUP}/author"
 """On a handoff: who wrote what it says. Admission takes no other name than the user's own."""
 
+ANNOTATION_SPEC_DIGEST = f"{GROUP}/spec-digest"
+"""On a verification Job: SHA-256 of the spec file that it has to report."""
+
 ANNOTATION_MODEL = f"{GROUP}/model"
 ANNOTATION_MODEL_VERSION = f"{GROUP}/model-version"
 
@@ -106,6 +109,11 @@ def baseline_service_name(handoff: str) -> str:
 def warmup_job_name(attempt: str) -> str:
     """The Job that sends example requests to the candidate before it gets any weight."""
     return f"{attempt}-warmup"
+
+
+def verification_job_name(attempt: str) -> str:
+    """The Job that checks a bundle before any pod of it exists; its ConfigMap has the same name."""
+    return f"{attempt}-verify"
 
 
 def pod_prefix(workload: str) -> str:

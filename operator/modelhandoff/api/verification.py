@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 from modelhandoff.api.candidate import ArtifactRole
 from modelhandoff.api.checks import FORMAT
 from modelhandoff.api.handoff import ModelHandoffSpec
+
+CHECK_BUDGET = timedelta(minutes=10)
+"""How long all checks together may take; what is not done by then has failed."""
 
 
 def spec_document(spec: ModelHandoffSpec, files: tuple[str, ...]) -> str:
@@ -32,4 +36,14 @@ def needed(spec: ModelHandoffSpec) -> bool:
         or api.inputs
         or api.outputs
         or any(a.role is ArtifactRole.API_CONTRACT for a in spec.candidate.artifacts)
+    )
+
+
+def job_budget(spec: ModelHandoffSpec) -> timedelta:
+    """How long a verification Job may take: to find room, to start and fetch, and to check."""
+    return (
+        spec.rollout.capacity.pending_deadline
+        + spec.candidate.serving.startup.timeout
+        + CHECK_BUDGET
+        + timedelta(minutes=1)
     )

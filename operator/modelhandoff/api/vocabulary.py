@@ -127,6 +127,7 @@ class Reason(StrEnum):
     # Verification
     VERIFYING = "Verifying"
     CHECKS_PASSED = "ChecksPassed"
+    CHECKS_SKIPPED = "ChecksSkipped"
     DIGESTS_MATCH = "DigestsMatch"
     NOT_DECLARED = "NotDeclared"
     ARTIFACT_REFUSED = "ArtifactRefused"

@@ -19,6 +19,7 @@ from modelhandoff.cluster.refusals import AlreadyExistsError
 from modelhandoff.cluster.routing import RouteWriter
 from modelhandoff.cluster.settings import ClusterSettings
 from modelhandoff.cluster.store import Store
+from modelhandoff.cluster.verification import read_checks
 from modelhandoff.cluster.workloads import Workshop
 from modelhandoff.cluster.writing import Writer
 from modelhandoff.errors import ConflictError, RefusedError
@@ -35,8 +36,10 @@ from modelhandoff.rollout.actions import (
     DeleteWarmup,
     DeleteWorkload,
     MarkWorkload,
+    RecordChecks,
     ReleaseWorkload,
     RemoveFinalizer,
+    RunVerification,
     RunWarmup,
     ScaleWorkload,
     WriteApproval,
@@ -100,6 +103,16 @@ async def apply(  # noqa: PLR0917 (the five things every write needs, and who wr
             await workloads.point_baseline(shop, action)
         case ApplyStableService():
             await workloads.point_stable(shop, action)
+        case RunVerification():
+            await workloads.run_verification(shop, action)
+        case RecordChecks():
+            told = await read_checks(client, shop.namespace, action.pod, action.receipt)
+            await shop.writer.replace_status(
+                ATTEMPT,
+                action.name,
+                {**action.status, **told},
+                resource_version=action.resource_version,
+            )
         case RunWarmup():
             await workloads.run_warmup(shop, action)
         case DeleteWarmup():

@@ -22,7 +22,7 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 
 from modelhandoff.api import names
-from modelhandoff.cluster.kinds import Kind
+from modelhandoff.cluster.kinds import POD, Kind
 from modelhandoff.cluster.lanes import Lanes
 from modelhandoff.cluster.refusals import translate
 from modelhandoff.errors import UnavailableError, cut
@@ -171,6 +171,17 @@ class Client:
             if not meta.get("continue"):
                 return Listing(tuple(items), str(meta.get("resourceVersion", "")))
             query = {**query, "continue": meta["continue"]}
+
+    async def log(self, namespace: str, pod: str, container: str, *, limit: int) -> bytes:
+        """The first ``limit`` bytes of a container's log.
+
+        Raises:
+            GoneError: there is no such pod (any more).
+            RefusedError: it has no log, such as a container that was never started.
+        """
+        path = POD.path(namespace, pod, "log")
+        query = {"container": container, "limitBytes": str(limit)}
+        return (await self._text(_Request("get", "GET", POD, path, query))).encode()
 
     # Writes
 
@@ -322,6 +333,9 @@ class Client:
         return await self._send(request, urgent=urgent)
 
     async def _send(self, request: _Request, *, urgent: bool = False) -> Raw:
+        return _decoded(str(request), await self._text(request, urgent=urgent))
+
+    async def _text(self, request: _Request, *, urgent: bool = False) -> str:
         try:
             async with asyncio.timeout(self._timeout), self._lanes.place(urgent=urgent):
                 status, headers, text = await self._answer(request)
@@ -331,7 +345,7 @@ class Client:
             raise UnavailableError(f"{request}: {cut(error or type(error).__name__)}") from error
         if not 200 <= status <= 299:
             raise translate(str(request), request.method, status, headers, text)
-        return _decoded(str(request), text)
+        return text
 
     async def _answer(self, request: _Request) -> tuple[int, Mapping[str, str], str]:
         attempts = READ_ATTEMPTS if request.method == "GET" else 1

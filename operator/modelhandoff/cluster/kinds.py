@@ -51,6 +51,7 @@ JOB = Kind("batch", "v1", "jobs", "Job", selector=names.LABEL_HANDOFF)
 HTTPROUTE = Kind("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
 DISRUPTION_BUDGET = Kind("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 NODE = Kind("", "v1", "nodes", "Node", namespaced=False)
+CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap")
 EVENT = Kind("", "v1", "events", "Event")
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 
@@ -60,5 +61,7 @@ WATCHED = (POLICY, ATTEMPT, APPROVAL, DEPLOYMENT, SERVICE, POD, JOB, HTTPROUTE, 
 OPTIONAL = (NODE,)
 """Watched only where the operator has cluster-wide rights: product names of the GPUs."""
 
-KINDS = {kind.plural: kind for kind in (*WATCHED, *OPTIONAL, DISRUPTION_BUDGET, EVENT, LEASE)}
+KINDS = {
+    kind.plural: kind for kind in (*WATCHED, *OPTIONAL, DISRUPTION_BUDGET, CONFIG_MAP, EVENT, LEASE)
+}
 """Every kind by its plural."""

@@ -15,11 +15,13 @@ from typing import Any
 
 from modelhandoff.api import names
 from modelhandoff.api.handoff import ModelHandoffSpec
+from modelhandoff.api.verification import needed
 from modelhandoff.cluster import kinds
 from modelhandoff.cluster.identity import Identity
 from modelhandoff.cluster.kinds import Kind
 from modelhandoff.cluster.pods import HTTP_PORT, pod_template
 from modelhandoff.cluster.settings import ClusterSettings
+from modelhandoff.cluster.verification import spec_map, verification_job
 from modelhandoff.cluster.warmup import warmup_job
 from modelhandoff.errors import RefusedError, cut
 
@@ -37,6 +39,12 @@ class Frozen:
     spec: ModelHandoffSpec
     objects: Mapping[str, Raw]
 
+    @property
+    def spec_digest(self) -> str:
+        """SHA-256 of the spec file that the verification Job must report; "" without a Job."""
+        job = self.objects.get("verification")
+        return str(job["metadata"]["annotations"][names.ANNOTATION_SPEC_DIGEST]) if job else ""
+
 
 def render(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings) -> str:
     """The attempt's snapshot: the resolved spec and everything rendered from it, as JSON text."""
@@ -47,6 +55,9 @@ def render(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings) -> 
     }
     if spec.candidate.serving.replicas > 1:
         objects["disruptionBudget"] = disruption_budget(who)
+    if needed(spec):
+        objects["verification"] = verification_job(spec, who, settings)
+        objects["verificationSpec"] = spec_map(spec, who)
     frozen = {"spec": spec.model_dump(mode="json", by_alias=True), "objects": objects}
     return json.dumps(frozen, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -149,6 +160,18 @@ def selector(handoff: str, revision: str) -> dict[str, str]:
     """What selects the pods of one revision, and no others."""
     all_labels = names.labels(handoff, revision)
     return {key: all_labels[key] for key in (names.LABEL_HANDOFF, names.LABEL_REVISION)}
+
+
+def attempt_owner(attempt: str, uid: str) -> Raw:
+    """The ownerReference to an attempt: what goes with it."""
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": kinds.ATTEMPT.name,
+        "name": attempt,
+        "uid": uid,
+        "controller": False,
+        "blockOwnerDeletion": False,
+    }
 
 
 def owner(handoff: str, uid: str) -> Raw:

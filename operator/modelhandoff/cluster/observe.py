@@ -204,6 +204,7 @@ def _attempts(store: Store, key: HandoffKey, uid: str) -> tuple[AttemptView, ...
                     revision=spec["revision"],
                     spec=thaw(spec["snapshot"]).spec,
                     status=raw.get("status") or {},
+                    verification=thaw(spec["snapshot"]).spec_digest,
                 )
             )
     return tuple(sorted(found, key=lambda attempt: attempt.ordinal))

@@ -12,6 +12,7 @@ from typing import Any
 
 from modelhandoff.api import names
 from modelhandoff.cluster.pods import FETCH, SERVER
+from modelhandoff.cluster.verification import CHECK
 from modelhandoff.cluster.warmup import WARMUP
 from modelhandoff.errors import cut
 from modelhandoff.rollout.snapshot import (
@@ -23,6 +24,8 @@ from modelhandoff.rollout.snapshot import (
 )
 
 Raw = Mapping[str, Any]
+NO_RECEIPT = "nothing"
+"""Stands for the termination message of checks that ended well and left none."""
 MAX_TEXT = 4096
 """As long as a termination message can be."""
 
@@ -233,7 +236,7 @@ def service(raw: Raw, handoff: str) -> ServiceView:
 
 
 def job(raw: Raw, pods: Iterable[Raw]) -> JobView:
-    """A warm-up Job; ``pods`` are its raw pods, the newest of which speaks for it."""
+    """A Job of ours; ``pods`` are its raw pods, the newest of which speaks for it."""
     status = raw.get("status") or {}
     conditions = {
         c.get("type"): c for c in status.get("conditions") or () if c.get("status") == "True"
@@ -243,19 +246,40 @@ def job(raw: Raw, pods: Iterable[Raw]) -> JobView:
         pods, key=lambda p: (p["metadata"].get("creationTimestamp") or "", p["metadata"]["name"])
     )
     said = next((words for words in map(_job_words, reversed(newest)) if words), "")
+    reporter, receipt = _receipt(newest)
     return JobView(
         name=raw["metadata"]["name"],
         succeeded="Complete" in conditions,
         failed=failure is not None,
         message=said or cut((failure or {}).get("message") or "", MAX_TEXT),
         started_at=moment(status.get("startTime")),
+        pod=pod(newest[-1]) if newest else None,
+        receipt=receipt,
+        reporter=reporter,
     )
+
+
+def _receipt(pods: Iterable[Raw]) -> tuple[str, str]:
+    """Name and termination message of the first pod whose checks ended well.
+
+    The first, not the newest: a result that is there is never exchanged for another one.
+    """
+    for raw in pods:
+        ended = _ended(_container(raw.get("status") or {}, "containerStatuses", CHECK))
+        if ended is not None and int(ended.get("exitCode", -1)) == 0:
+            # Not cut: a text that is changed is no receipt. The API server bounds it.
+            return raw["metadata"]["name"], str(ended.get("message") or "") or NO_RECEIPT
+    return "", ""
 
 
 def _job_words(raw: Raw) -> str:
     """What a Job's pod says: its result, else why it is stuck."""
     status = raw.get("status") or {}
-    for group, name in (("containerStatuses", WARMUP), ("initContainerStatuses", FETCH)):
+    for group, name in (
+        ("containerStatuses", WARMUP),
+        ("containerStatuses", CHECK),
+        ("initContainerStatuses", FETCH),
+    ):
         ended = _ended(_container(status, group, name))
         if ended is not None and (name == WARMUP or int(ended.get("exitCode", 0)) != 0):
             return _words(ended)

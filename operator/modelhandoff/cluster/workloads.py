@@ -13,13 +13,21 @@ from typing import Any
 from modelhandoff.api import names
 from modelhandoff.cluster.kinds import (
     ATTEMPT,
+    CONFIG_MAP,
     DEPLOYMENT,
     DISRUPTION_BUDGET,
     JOB,
     SERVICE,
     Kind,
 )
-from modelhandoff.cluster.objects import owned, owner, plain_service, service_spec, thaw
+from modelhandoff.cluster.objects import (
+    attempt_owner,
+    owned,
+    owner,
+    plain_service,
+    service_spec,
+    thaw,
+)
 from modelhandoff.cluster.pods import HTTP_PORT
 from modelhandoff.cluster.refusals import AlreadyExistsError
 from modelhandoff.cluster.store import Store
@@ -33,6 +41,7 @@ from modelhandoff.rollout.actions import (
     DeleteWorkload,
     MarkWorkload,
     ReleaseWorkload,
+    RunVerification,
     RunWarmup,
     ScaleWorkload,
 )
@@ -269,6 +278,15 @@ def _adopted_port(shop: Workshop) -> str | int:
     if wanted in numbers or not numbers:
         return wanted
     return (named or numbers)[0]
+
+
+async def run_verification(shop: Workshop, action: RunVerification) -> None:
+    """The spec that the verification Job reads, then the Job; both go with the attempt."""
+    raw = shop.store.get(ATTEMPT, shop.namespace, action.attempt)
+    objects = shop.frozen(action.attempt)
+    mine = attempt_owner(action.attempt, "" if raw is None else raw["metadata"].get("uid", ""))
+    await shop.make(CONFIG_MAP, owned(objects["verificationSpec"], mine))
+    await shop.make(JOB, owned(objects["verification"], mine))
 
 
 async def run_warmup(shop: Workshop, action: RunWarmup) -> None:

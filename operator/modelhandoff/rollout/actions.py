@@ -152,6 +152,32 @@ class ApplyStableService:
 
 
 @dataclass(frozen=True, slots=True)
+class RunVerification:
+    """Create the verification Job of an attempt, and the ConfigMap with the spec that it reads."""
+
+    attempt: str
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordChecks:
+    """Read the report of a verification Job's pod and store it, in one write with the status.
+
+    A report that cannot be read, or that is not the one the receipt names, is stored as such.
+
+    Attributes:
+        status: the attempt's status without the checks.
+        receipt: termination message of the pod, which binds the report.
+    """
+
+    name: str
+    resource_version: str
+    status: Mapping[str, Any]
+    pod: str
+    receipt: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunWarmup:
     """Create the warm-up Job of an attempt."""
 
@@ -162,7 +188,7 @@ class RunWarmup:
 
 @dataclass(frozen=True, slots=True)
 class DeleteWarmup:
-    """Delete the warm-up Job and its pods."""
+    """Delete the warm-up Job, or a verification Job that nobody waits for, and its pods."""
 
     job: str
 
@@ -189,6 +215,8 @@ Action = (
     | ApplyRoute
     | DeleteRoute
     | ApplyStableService
+    | RunVerification
+    | RecordChecks
     | RunWarmup
     | DeleteWarmup
     | DeleteAttempt

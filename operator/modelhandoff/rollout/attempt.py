@@ -134,6 +134,8 @@ class AttemptState:
         promoted_at: when the candidate became the stable revision.
         approvals: what let the attempt through its gate; once there, they count for good.
         metrics: last summary per metric, kept for people.
+        checks: what the verification Job found, as stored; empty before.
+        checks_problem: why its report cannot be used, or "".
     """
 
     phase: Phase = Phase.PENDING
@@ -166,6 +168,8 @@ class AttemptState:
     approvals: tuple[Approved, ...] = ()
     warmed_up: bool = False
     metrics: tuple[Mapping[str, Any], ...] = ()
+    checks: tuple[Mapping[str, Any], ...] = ()
+    checks_problem: str = ""
     timeline: tuple[Entry, ...] = ()
 
     def but(self, **changes: Any) -> AttemptState:
@@ -227,6 +231,7 @@ class AttemptState:
             ("crashesBefore", self.crashes_before),
             ("contested", self.contested),
             ("warmedUp", self.warmed_up),
+            ("checksProblem", self.checks_problem),
         ):
             if plain:
                 found[name] = plain  # noqa: PERF403 - one loop of the same shape as the one above
@@ -259,6 +264,8 @@ class AttemptState:
                 "look": self.verdict.look,
                 "totalE": self.verdict.total_e,
             }
+        if self.checks:
+            found["checks"] = [dict(check) for check in self.checks]
         if self.metrics:
             found["metrics"] = [dict(m) for m in self.metrics]
         if self.timeline:
@@ -323,6 +330,8 @@ class AttemptState:
             ),
             warmed_up=bool(raw.get("warmedUp", False)),
             metrics=tuple(raw.get("metrics") or ()),
+            checks=tuple(raw.get("checks") or ()),
+            checks_problem=raw.get("checksProblem") or "",
             timeline=tuple(
                 Entry(_required(e["at"]), str(e["what"])) for e in raw.get("timeline") or ()
             ),

@@ -13,7 +13,7 @@ from modelhandoff.rollout.snapshot import PodView, WorkloadView
 FETCH_MISMATCH = 3
 """Exit code of the artifact fetcher for bytes that do not have their digest: never retried."""
 
-_IMAGE = frozenset(
+IMAGE_TROUBLE = frozenset(
     {
         "ErrImagePull",
         "ImagePullBackOff",
@@ -91,7 +91,7 @@ def _fatal(ctx: Context, pod: PodView) -> Problem | None:
 
 def _slow(ctx: Context, pod: PodView, startup: timedelta) -> Problem:
     left = ctx.left(pod.scheduled_at or pod.created, startup)
-    if pod.waiting_reason in _IMAGE:
+    if pod.waiting_reason in IMAGE_TROUBLE:
         return Problem(
             Reason.IMAGE_PULL_FAILED,
             f"The image of pod {pod.name} cannot be had: "

@@ -36,6 +36,9 @@ def roll_back(ctx: Context) -> Move:
     job = names.warmup_job_name(attempt.name)
     if job in ctx.snapshot.jobs:
         return Move(DeleteWarmup(job), reason=verdict.reason, sentence=verdict.message)
+    running = ctx.snapshot.jobs.get(names.verification_job_name(attempt.name))
+    if running is not None and not (running.succeeded or running.failed):
+        return Move(DeleteWarmup(running.name), reason=verdict.reason, sentence=verdict.message)
     candidate = ctx.candidate
     if candidate is not None and not candidate.stable and candidate.desired:
         left = ctx.left(state.off_at, ctx.settings.drain) if state.off_at else 0.0

@@ -23,6 +23,7 @@ from modelhandoff.rollout.context import KIND_INITIAL, KIND_REFRESH, KIND_ROLLOU
 from modelhandoff.rollout.diagnosis import Problem, diagnose
 from modelhandoff.rollout.hardware import other_hardware
 from modelhandoff.rollout.latching import latch, take_down
+from modelhandoff.rollout.verifying import verify
 
 _WARMUP_GRACE = timedelta(minutes=2)
 """On top of the warm-up's own budget, for its pod to be scheduled and started."""
@@ -32,7 +33,7 @@ def begin(ctx: Context) -> Move:
     """Pending: nothing stands in the way, so the attempt starts."""
     if ctx.attempt is None:
         raise ValueError("no attempt to begin")
-    early = no_traffic_yet(ctx) or await_approval(ctx)
+    early = no_traffic_yet(ctx) or verify(ctx) or await_approval(ctx)
     if early is not None:
         return early
     if ctx.attempt.kind == KIND_REFRESH:

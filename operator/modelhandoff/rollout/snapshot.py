@@ -47,6 +47,8 @@ class AttemptView:
 
     Attributes:
         spec: the frozen, resolved spec that this attempt moves (decoded from its snapshot).
+        verification: SHA-256 of the spec file that its verification Job must report; "" when the
+            attempt was rendered without such a Job.
         status: its status as stored (see ``rollout.attempt.AttemptState``).
     """
 
@@ -60,6 +62,7 @@ class AttemptView:
     revision: str
     spec: ModelHandoffSpec
     status: Mapping[str, Any]
+    verification: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +169,13 @@ class ServiceView:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """The warm-up Job of an attempt.
+    """The warm-up or verification Job of an attempt.
 
     Attributes:
         message: the Job's own words: the pod's termination message, or why it never ran.
+        pod: its newest pod, if one is there.
+        receipt: of a verification Job: termination message of the pod ``reporter``, which ended
+            well; "" before.
     """
 
     name: str
@@ -177,6 +183,9 @@ class JobView:
     failed: bool
     message: str = ""
     started_at: datetime | None = None
+    pod: PodView | None = None
+    receipt: str = ""
+    reporter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 from modelhandoff.api import names
 from modelhandoff.api.vocabulary import ConditionType, Outcome, Phase, Reason
 from modelhandoff.errors import cut
+from modelhandoff.rollout import verifying
 from modelhandoff.rollout.approving import approved_condition, missing_roles
 from modelhandoff.rollout.attempt import AttemptState, stamp
 from modelhandoff.rollout.context import Context, Move
@@ -198,7 +199,10 @@ def _values(ctx: Context, move: Move, sentence: str) -> Mapping[ConditionType, _
             str(move.reason) if paused else "NotPaused",
             sentence if paused else "",
         ),
-        ConditionType.ARTIFACTS_VERIFIED: _artifacts(ctx),
+        ConditionType.ARTIFACTS_VERIFIED: verifying.artifacts_verified(ctx),
+        ConditionType.CONTRACTS_VALID: verifying.contracts_valid(ctx),
+        ConditionType.ACCEPTANCE_PASSED: verifying.acceptance_passed(ctx),
+        ConditionType.GOVERNANCE_COMPLETE: verifying.governance_complete(ctx),
         ConditionType.CAPACITY_AVAILABLE: _capacity(ctx, move),
         ConditionType.CANARY_READY: _canary(ctx, move),
         ConditionType.TRAFFIC_ALIGNED: _traffic(ctx, move),
@@ -210,16 +214,6 @@ def _values(ctx: Context, move: Move, sentence: str) -> Mapping[ConditionType, _
             "",
         ),
     }
-
-
-def _artifacts(ctx: Context) -> _CONDITION:
-    verdict = ctx.state.verdict
-    if verdict is not None and verdict.reason == Reason.ARTIFACT_MISMATCH:
-        return "False", str(Reason.ARTIFACT_MISMATCH), verdict.message
-    pods = ctx.candidate.pods if ctx.candidate else ()
-    if any(pod.init_exit_code == 0 for pod in pods) or ctx.state.warmed_up:
-        return "True", "DigestsMatch", "Every artifact has its declared SHA-256."
-    return "Unknown", str(Reason.NOT_STARTED), ""
 
 
 def _capacity(ctx: Context, move: Move) -> _CONDITION:

@@ -17,8 +17,10 @@ from modelhandoff.analysis.verdict import Decision as Judgement
 from modelhandoff.analysis.verdict import Reason as JudgedReason
 from modelhandoff.analysis.verdict import Verdict
 from modelhandoff.api import names
+from modelhandoff.api.checks import Receipt, verdict_of
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.hashing import bundle_hash
+from modelhandoff.api.verification import needed
 from modelhandoff.rollout.actions import (
     AddFinalizer,
     ApplyBaselineService,
@@ -33,8 +35,10 @@ from modelhandoff.rollout.actions import (
     DeleteWarmup,
     DeleteWorkload,
     MarkWorkload,
+    RecordChecks,
     ReleaseWorkload,
     RemoveFinalizer,
+    RunVerification,
     RunWarmup,
     ScaleWorkload,
     WriteApproval,
@@ -56,6 +60,7 @@ from modelhandoff.rollout.snapshot import (
 )
 from tests.builders import spec as minimal_spec
 
+SPEC_DIGEST = "sha256:" + "5" * 64
 START = datetime(2026, 1, 1, 3, 0, tzinfo=UTC)
 SETTINGS = RolloutSettings(drain=timedelta(seconds=10))
 
@@ -114,6 +119,11 @@ class Model:
     versions: Any = field(default_factory=lambda: itertools.count(1))
     uid: str = "uid-1"
     looks: int = 0
+    checks: list[dict[str, Any]] = field(
+        default_factory=lambda: [{"name": "GoldenCases", "state": "Passed", "message": "20 right."}]
+    )
+    read_spec: str = SPEC_DIGEST
+    job_runs: bool = True
 
     def version(self) -> str:
         return str(next(self.versions))
@@ -147,6 +157,14 @@ class Model:
             approving_accounts=self.accounts,
         )
 
+    def receipt(self) -> str:
+        """What the verification Job leaves as termination message."""
+        return Receipt(
+            verdict=verdict_of(str(check["state"]) for check in self.checks),
+            body="sha256:" + "b" * 64,
+            spec=self.read_spec,
+        ).model_dump_json(by_alias=True)
+
     # What the world does by itself
 
     def settle(self) -> None:
@@ -172,7 +190,12 @@ class Model:
         if self.route is not None:
             self.route = dataclasses.replace(self.route, landed=True)
         for name, job in self.jobs.items():
-            self.jobs[name] = dataclasses.replace(job, succeeded=True)
+            if not name.endswith("-verify"):
+                self.jobs[name] = dataclasses.replace(job, succeeded=True)
+            elif self.job_runs and not job.receipt:
+                self.jobs[name] = dataclasses.replace(
+                    job, succeeded=True, receipt=self.receipt(), reporter=f"{name}-x"
+                )
 
     def pods(self, workload: str, *pods: PodView, ready: int = 0) -> None:
         self.workloads[workload] = dataclasses.replace(
@@ -201,6 +224,7 @@ class Model:
                 self.attempts[action.name] = AttemptView(
                     action.name, f"uid-{action.name}", self.version(), self.uid, action.ordinal,
                     action.kind, action.bundle, action.revision, action.spec, {},
+                    SPEC_DIGEST if needed(action.spec) else "",
                 )  # fmt: skip
             case WriteAttempt():
                 old = self.attempts[action.name]
@@ -264,6 +288,22 @@ class Model:
                 self.route = None
             case ApplyStableService():
                 self.services["fraud"] = ServiceView("fraud", self.version(), action.selector, True)
+            case RunVerification():
+                self.jobs[action.job] = JobView(action.job, False, False)
+            case RecordChecks():
+                old = self.attempts[action.name]
+                if old.resource_version != action.resource_version:
+                    raise StaleWriteError
+                told = (
+                    {"checks": json.loads(json.dumps(self.checks))}
+                    if self.checks
+                    else {"checksProblem": "the log is gone"}
+                )
+                self.attempts[action.name] = dataclasses.replace(
+                    old,
+                    status={**json.loads(json.dumps(action.status)), **told},
+                    resource_version=self.version(),
+                )
             case RunWarmup():
                 self.jobs[action.job] = JobView(action.job, False, False)
             case DeleteWarmup():
@@ -381,6 +421,12 @@ class Model:
     def promoted(self, version: str = "1.0.0") -> Model:
         """A world in which ``version`` is stable."""
         self.edit(version)
+        self.run()
+        assert self.state.phase == "Promoted", self.state
+        return self
+
+    def promoted_as_is(self) -> Model:
+        """A world in which what the handoff says now is stable."""
         self.run()
         assert self.state.phase == "Promoted", self.state
         return self

@@ -1,0 +1,174 @@
+"""The verification Job, which checks a bundle before a pod of it exists, and its report.
+
+Rendering is pure, and done once. The Job needs no token, no rights and, past the fetch, no network. The spec comes from an immutable
+ConfigMap; the Job says which bytes it read, so a ConfigMap that somebody changed is noticed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from modelhandoff.api import names
+from modelhandoff.api.checks import MAX_BODY, Unreadable, read_body, read_receipt, sha256
+from modelhandoff.api.handoff import ModelHandoffSpec
+from modelhandoff.api.verification import CHECK_BUDGET, job_budget, spec_document
+from modelhandoff.cluster import kinds
+from modelhandoff.cluster.client import Client
+from modelhandoff.cluster.identity import Identity
+from modelhandoff.cluster.pods import (
+    MODEL_DIR,
+    container_security,
+    fetch_container,
+    file_names,
+    pod_security,
+)
+from modelhandoff.cluster.settings import ClusterSettings
+from modelhandoff.errors import ConflictError, GoneError, RefusedError, cut
+from modelhandoff.rollout.diagnosis import FETCH_MISMATCH
+
+Raw = dict[str, Any]
+
+CHECK = "check"
+"""Name of the Job's container."""
+SPEC_DIR = "/mnt/spec"
+SPEC_FILE = "spec.json"
+MAX_LOG = 4 * MAX_BODY
+"""Most bytes of the container's log that are read."""
+_MIB = 1024 * 1024
+_LEAST_MEMORY = 1024 * _MIB
+_FOR_THE_RUNNER = 256 * _MIB
+"""What of the container's memory the checks themselves may not have: the runner and libraries."""
+_UNITS = {
+    "": 1.0,
+    "m": 1e-3,
+    **{unit: 1000.0**power for power, unit in enumerate("kMGTP", start=1)},
+    **{f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTP", start=1)},
+}
+
+
+def verification_job(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings) -> Raw:
+    """The Job of one attempt, without its owner."""
+    name = names.verification_job_name(who.attempt)
+    labels = {**names.labels(who.handoff), names.LABEL_ATTEMPT: who.attempt}
+    memory = max(_LEAST_MEMORY, memory_bytes(spec.candidate.serving.resources.memory))
+    return {
+        "apiVersion": kinds.JOB.api_version,
+        "kind": kinds.JOB.name,
+        "metadata": {
+            "name": name,
+            "namespace": who.namespace,
+            "labels": labels,
+            "annotations": {names.ANNOTATION_SPEC_DIGEST: sha256(_document(spec).encode())},
+        },
+        "spec": {
+            "backoffLimit": 2,
+            "activeDeadlineSeconds": int(job_budget(spec).total_seconds()),
+            "podFailurePolicy": {
+                "rules": [
+                    # A node that goes away says nothing about the model; wrong bytes do.
+                    {
+                        "action": "Ignore",
+                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+                    },
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {
+                            "containerName": "fetch",
+                            "operator": "In",
+                            "values": [FETCH_MISMATCH],
+                        },
+                    },
+                ]
+            },
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "securityContext": pod_security(),
+                    "initContainers": [fetch_container(spec.candidate.artifacts, settings)],
+                    "containers": [_checker(memory, settings)],
+                    "volumes": [
+                        {"name": "model", "emptyDir": {}},
+                        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+                        {"name": "spec", "configMap": {"name": name}},
+                    ],
+                },
+            },
+        },
+    }
+
+
+def spec_map(spec: ModelHandoffSpec, who: Identity) -> Raw:
+    """The ConfigMap with the spec that the Job reads, without its owner."""
+    return {
+        "apiVersion": kinds.CONFIG_MAP.api_version,
+        "kind": kinds.CONFIG_MAP.name,
+        "metadata": {
+            "name": names.verification_job_name(who.attempt),
+            "namespace": who.namespace,
+            "labels": {**names.labels(who.handoff), names.LABEL_ATTEMPT: who.attempt},
+        },
+        "immutable": True,
+        "data": {SPEC_FILE: _document(spec)},
+    }
+
+
+def _document(spec: ModelHandoffSpec) -> str:
+    return spec_document(spec, file_names(spec.candidate.artifacts))
+
+
+def _checker(memory: int, settings: ClusterSettings) -> Raw:
+    env = {
+        "MODEL_DIR": MODEL_DIR,
+        "MODELHANDOFF_SPEC": f"{SPEC_DIR}/{SPEC_FILE}",
+        "MODELHANDOFF_DEADLINE": str(int(CHECK_BUDGET.total_seconds())),
+        "MODELHANDOFF_MEMORY": str(memory - _FOR_THE_RUNNER),
+    }
+    return {
+        "name": CHECK,
+        "image": settings.fetch_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["python", "-m", "modelhandoff.verify.check"],
+        "env": [{"name": name, "value": value} for name, value in env.items()],
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "128Mi"},
+            "limits": {"memory": f"{math.ceil(memory / _MIB)}Mi"},
+        },
+        "securityContext": container_security(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": "model", "mountPath": MODEL_DIR, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a mount point of the pod's own)
+            {"name": "spec", "mountPath": SPEC_DIR, "readOnly": True},
+        ],
+    }
+
+
+def memory_bytes(quantity: str) -> int:
+    """Bytes of a Kubernetes quantity that the schema has let through."""
+    found = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", quantity)
+    if found is None:
+        raise ValueError(f"not a quantity: {quantity!r}")
+    return math.ceil(float(found[1]) * _UNITS[found[2]])
+
+
+async def read_checks(client: Client, namespace: str, pod: str, receipt: str) -> Raw:
+    """The report of a pod as fields of the attempt's status: its checks, or what is wrong with it.
+
+    Raises:
+        UnavailableError, ForbiddenError: nothing is known yet; ask again.
+    """
+    try:
+        log = await client.log(namespace, pod, CHECK, limit=MAX_LOG)
+        report = read_body(log, read_receipt(receipt))
+    except GoneError:
+        return {"checksProblem": f"pod {pod} is gone, and its log with it"}
+    except (RefusedError, ConflictError) as error:
+        return {"checksProblem": f"the log of pod {pod} cannot be read: {cut(error, 300)}"}
+    except Unreadable as problem:
+        return {"checksProblem": f"pod {pod}: {problem}"}
+    return {"checks": [check.model_dump(mode="json", by_alias=True) for check in report.checks]}
