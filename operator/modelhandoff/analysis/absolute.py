@@ -37,7 +37,7 @@ def phi_absolute(c: Compiled, v: Views) -> Array:
     mean = v["one_information"] / np.maximum(count, 1.0)
     ratio = mean / np.where(const["information"] > 0.0, const["information"], np.inf)
     history = 1.0 + (const["phi"] - 1.0) * np.maximum(1.0, ratio)
-    return np.where(known, np.maximum(history, pair), grown)
+    return np.where(known, np.maximum(history, np.where(const["aged"], grown, pair)), grown)
 
 
 def excused(c: Compiled, v: Views, look: Look) -> NDArray[np.bool_]:

@@ -350,6 +350,11 @@ class Compiled:
         return np.array([s.relative.phi if s.relative else 0.0 for s in self.sources])
 
     @cached_property
+    def history_aged(self) -> NDArray[np.bool_]:
+        """Per source: history that may be out of date, or none."""
+        return np.array([not _fresh(s.relative) for s in self.sources], dtype=bool)
+
+    @cached_property
     def history_information(self) -> Array:
         """Information behind phi_hist per source; 0 = do not scale."""
         return np.array([s.relative.information if s.relative else 0.0 for s in self.sources])
@@ -371,7 +376,7 @@ class Compiled:
         caps = [
             self._cap(CATASTROPHE_SHARE if t.catastrophe else self.share(t.metric)) for t in rows
         ]
-        known = np.array([self.sources[t.source].relative is not None for t in rows], dtype=bool)
+        known = np.array([_fresh(self.sources[t.source].relative) for t in rows], dtype=bool)
         always = np.array([t.catastrophe for t in rows], dtype=bool) | known
         large = np.abs(np.log(harm)) >= math.log(4.0)
         return {
@@ -407,7 +412,7 @@ class Compiled:
             "per_event": np.log(bets),
             "per_trial": -np.log1p(limit * (bets - 1.0)),
             "cap": np.array([self._cap(self.share(t.metric)) for t in rows]).reshape(-1, 1),
-            "full_cap": np.array([[t.history is not None] for t in rows], dtype=bool).reshape(
+            "full_cap": np.array([[_fresh(t.history)] for t in rows], dtype=bool).reshape(
                 len(rows), 1
             )
             | (ABSOLUTE_HARM >= 3.0),
@@ -418,6 +423,7 @@ class Compiled:
             # Only a harm test that can roll back needs an excuse; others just inform.
             "decides": np.array([t.harm for t in rows], dtype=bool),
             "phi": np.array([t.history.phi if t.history else 0.0 for t in rows]),
+            "aged": np.array([not _fresh(t.history) for t in rows], dtype=bool),
             "information": np.array([t.history.information if t.history else 0.0 for t in rows]),
         }
 
@@ -506,6 +512,11 @@ class Compiled:
 
 
 _VOTING: Final = (Role.Guardrail, Role.Success, Role.Watch)
+
+
+def _fresh(history: Dispersion | None) -> bool:
+    """Whether the caution of first use may be laid down: the noise of the last hours is known."""
+    return history is not None and not history.aged
 
 
 def _bracket(

@@ -68,12 +68,14 @@ class Dispersion:
     ``phi`` >= 1; ``information`` is the mean per-interval variance behind it (m pi (1-pi) for two
     arms, n p (1-p) for one), used to scale phi when the run sees more traffic. ``periodic``: the
     history has a daily swing, so an absolute test may not use blocks of more than 8 intervals (they
-    would take the swing for noise).
+    would take the swing for noise). ``aged``: seen in earlier rollouts and not in the hours before
+    this one; the noise may have changed since, so the caution of first use stays beside ``phi``.
     """
 
     phi: float = 1.0
     information: float = 0.0
     periodic: bool = False
+    aged: bool = False
 
     def __post_init__(self) -> None:
         number(self.phi, "phi", 1.0)

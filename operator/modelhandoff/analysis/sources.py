@@ -98,7 +98,8 @@ def phi_two_arm(c: Compiled, v: Views) -> Array:
     if c.history_phi.any():
         ratio = mean / np.where(c.history_information > 0.0, c.history_information, np.inf)
         history = 1.0 + (c.history_phi - 1.0) * np.maximum(1.0, ratio)
-        out = np.where(c.history_phi > 0.0, np.maximum(history, pair), grown)
+        seen = np.where(c.history_aged, grown, pair)
+        out = np.where(c.history_phi > 0.0, np.maximum(history, seen), grown)
     else:
         out = grown
     half = c.half_row

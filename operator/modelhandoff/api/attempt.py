@@ -27,6 +27,8 @@ MAX_CURSOR = 300_000
 MAX_TIMELINE = 100
 MAX_STAGES = 100
 MAX_BINS = 20_000
+MAX_HISTORY = 70_000
+"""Most characters of what earlier attempts say of the counts' noise."""
 
 Hash = Annotated[
     str,
@@ -186,6 +188,9 @@ class AttemptStatus(StatusModel):
     longer, as evidence is."""
     bins: Annotated[str, StringConstraints(max_length=MAX_BINS)] | None = None
     """Bins of drift metrics as fixed at the first interval, as JSON text."""
+    history: Annotated[str, StringConstraints(max_length=MAX_HISTORY)] | None = None
+    """What earlier attempts say of the counts' noise, as fixed at the first interval; as JSON text.
+    An attempt that ends before leaves there what it found."""
     looks: Annotated[int, Field(ge=0)] = 0
     """Judged intervals."""
     step_looks: Annotated[int, Field(ge=0)] = 0

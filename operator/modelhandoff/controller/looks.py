@@ -26,6 +26,7 @@ from modelhandoff.metrics.cursor import Cursor, CursorError
 from modelhandoff.metrics.trouble import Trouble
 from modelhandoff.rollout.actions import Collected
 from modelhandoff.rollout.context import Context
+from modelhandoff.rollout.inheriting import inherited
 from modelhandoff.rollout.judging import (
     Memory,
     bin_edges,
@@ -129,6 +130,7 @@ class Pass:
                     answer.cursor.to_json(),
                     at,
                     edges=answer.edges,
+                    history="" if ctx.state.evidence else inherited(ctx),
                     next_due=self._next(wanted, now),
                     warnings=answer.warnings,
                     memory=memory,

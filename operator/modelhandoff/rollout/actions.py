@@ -267,6 +267,7 @@ class Collected:
     Attributes:
         evidence, cursor: the two checkpoints, opaque JSON texts; stored in one write.
         bins: judged bins of the drift metrics, fixed with the first evidence.
+        history: what earlier attempts say of the counts' noise, fixed with the first evidence.
         looks, step_looks, step_requests, last_data: see ``AttemptState``.
         fresh: intervals have closed in this pass; otherwise stored evidence was judged again.
     """
@@ -274,6 +275,7 @@ class Collected:
     evidence: str = ""
     cursor: str = ""
     bins: str = ""
+    history: str = ""
     looks: int = 0
     step_looks: int = 0
     step_requests: float = 0.0

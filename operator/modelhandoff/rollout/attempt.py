@@ -121,6 +121,7 @@ class AttemptState:
         stages: every weight that landed, oldest first.
         evidence, cursor: the engine's and the metrics room's checkpoints, opaque JSON texts.
         bins: judged bins of the drift metrics as JSON text, fixed with the first evidence.
+        history: what earlier attempts say of the counts' noise (``rollout.history``), likewise.
         looks, step_looks: judged intervals of the attempt and of the present step.
         step_requests: the candidate's requests in the present step.
         last_data: end of the last interval with candidate data, unix seconds; 0 before.
@@ -148,6 +149,7 @@ class AttemptState:
     evidence: str = ""
     cursor: str = ""
     bins: str = ""
+    history: str = ""
     looks: int = 0
     step_looks: int = 0
     step_requests: float = 0.0
@@ -220,6 +222,7 @@ class AttemptState:
             ("evidence", self.evidence),
             ("cursor", self.cursor),
             ("bins", self.bins),
+            ("history", self.history),
             ("looks", self.looks),
             ("stepLooks", self.step_looks),
             ("stepRequests", self.step_requests),
@@ -294,6 +297,7 @@ class AttemptState:
             evidence=raw.get("evidence") or "",
             cursor=raw.get("cursor") or "",
             bins=raw.get("bins") or "",
+            history=raw.get("history") or "",
             looks=int(raw.get("looks", 0)),
             step_looks=int(raw.get("stepLooks", 0)),
             step_requests=float(raw.get("stepRequests", 0.0)),

@@ -41,6 +41,7 @@ from modelhandoff.api.monitoring import Metric, MetricType
 from modelhandoff.rollout.actions import Collected
 from modelhandoff.rollout.attempt import AttemptState
 from modelhandoff.rollout.context import KIND_ROLLOUT, Context
+from modelhandoff.rollout.history import History, fitting, with_history
 from modelhandoff.rollout.measure import Measurement
 
 PATIENCE = 5
@@ -69,24 +70,24 @@ class Memory:
     Only spares work: whatever is judged with it is judged the same without it.
 
     Attributes:
-        spec, bins, evidence: what the rest was made of.
+        spec, bins, history, evidence: what the rest was made of.
         plan, found: the plan and the evidence behind the text.
         progress, verdict: the last question and its answer.
     """
 
     spec: ModelHandoffSpec | None = None
     bins: str = ""
+    history: str = ""
     evidence: str = ""
     plan: Plan | None = None
     found: Evidence | None = None
     progress: Progress | None = None
     verdict: Verdict | None = None
 
-    def resume(self, spec: ModelHandoffSpec, bins: str, evidence: str) -> bool:
+    def resume(self, spec: ModelHandoffSpec, bins: str, history: str, evidence: str) -> bool:
         """Whether this is about exactly this checkpoint."""
-        return (
-            bool(evidence) and self.spec is spec and (self.bins, self.evidence) == (bins, evidence)
-        )
+        mine = (self.bins, self.history, self.evidence)
+        return bool(evidence) and self.spec is spec and mine == (bins, history, evidence)
 
     def answer(self, progress: Progress) -> Verdict | None:
         """The verdict, if the same was asked a moment ago."""
@@ -143,6 +144,7 @@ def judge_intervals(
     now: datetime,
     *,
     edges: Mapping[str, tuple[float, ...]] | None = None,
+    history: str = "",
     next_due: float | None = None,
     warnings: tuple[str, ...] = (),
     memory: Memory | None = None,
@@ -151,7 +153,8 @@ def judge_intervals(
 
     Until every drift metric's bins are known (the first interval in which the baseline has
     data), intervals only move the cursor: a plan must be fixed before the first count is judged.
-    ``memory`` is this attempt's own; it learns what this look finds out.
+    ``memory`` is this attempt's own; it learns what this look finds out. ``history`` is what
+    earlier attempts say, used with the first evidence; from then on the stored one counts.
     """
     memory = memory or Memory()
     counted = [i for i in intervals if not i.excluded]
@@ -161,15 +164,18 @@ def judge_intervals(
     requests = state.step_requests + sum(i.requests[0] for i in counted if i.step == state.step)
     bins = _bins(spec, state, intervals, edges or {})
     evidence = state.evidence
+    past = state.history
+    if bins is not None and not evidence and not past:
+        past = fitting(history, intervals)
     bins_text = json.dumps(bins, separators=(",", ":")) if bins else state.bins
     looks, step_looks = state.looks, state.step_looks
     verdict = None
     if bins is not None:
-        if memory.resume(spec, bins_text, evidence) and memory.plan and memory.found:
+        if memory.resume(spec, bins_text, past, evidence) and memory.plan and memory.found:
             plan, found = memory.plan, memory.found
         else:
             memory.progress = None
-            plan = _shared(plan_of(spec, bins))
+            plan = _shared(plan_of(spec, bins, past))
             found = (
                 Evidence.from_json(plan, json.loads(evidence)) if evidence else Evidence.start(plan)
             )
@@ -186,12 +192,14 @@ def judge_intervals(
         if verdict is None:
             verdict = judge(plan, found, progress)
             memory.progress, memory.verdict = progress, verdict
-        memory.spec, memory.bins, memory.evidence = spec, bins_text, evidence
+        memory.spec, memory.bins, memory.history = spec, bins_text, past
+        memory.evidence = evidence
         memory.plan, memory.found = plan, found
     return Collected(
         evidence=evidence,
         cursor=cursor,
         bins=bins_text,
+        history=past,
         looks=looks,
         step_looks=step_looks,
         step_requests=requests,
@@ -243,13 +251,20 @@ def progress_of(spec: ModelHandoffSpec, state: AttemptState, now: datetime) -> P
     )
 
 
-def plan_of(spec: ModelHandoffSpec, bins: Binning) -> Plan:
-    """The engine's plan for a spec; ``bins`` has an entry for every drift metric."""
+def plan_of(spec: ModelHandoffSpec, bins: Binning, past: str = "") -> Plan:
+    """The engine's plan for a spec; ``bins`` has an entry for every drift metric.
+
+    ``past`` is the attempt's history as stored; without one everything is judged as first use.
+    """
+    history = History.read(past) if past else None
     rollout = spec.rollout
     interval = spec.monitoring.interval.total_seconds()
     decision = rollout.decision
     return Plan(
-        metrics=tuple(_metric(metric, spec, bins) for metric in spec.monitoring.metrics),
+        metrics=tuple(
+            with_history(_metric(metric, spec, bins), metric, spec, history)
+            for metric in spec.monitoring.metrics
+        ),
         harm_level=decision.harm_level,
         safe_level=decision.safe_level,
         min_looks=decision.min_looks,

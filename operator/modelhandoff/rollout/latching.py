@@ -12,6 +12,8 @@ from modelhandoff.errors import cut
 from modelhandoff.rollout.actions import ApplyRoute, Event
 from modelhandoff.rollout.attempt import AttemptState, Intent, Stamp, Verdict
 from modelhandoff.rollout.context import KIND_ROLLOUT, Context, Move
+from modelhandoff.rollout.history import told
+from modelhandoff.rollout.inheriting import handed_on
 
 
 def take_down(ctx: Context, outcome: Outcome, reason: str, message: str) -> Move:
@@ -72,6 +74,8 @@ def _no_way_back(ctx: Context, outcome: Outcome, message: str) -> Move | None:
 def latch(ctx: Context, outcome: Outcome, reason: str, message: str) -> Move:
     """Record the verdict, with the evidence of this pass, in one write."""
     state = with_evidence(ctx, ctx.state)
+    if not state.evidence and not state.history:
+        state = state.but(history=handed_on(ctx))
     total_e = ctx.collected.verdict.total_e if ctx.collected and ctx.collected.verdict else 0.0
     verdict = Verdict(outcome, reason, message, ctx.now, state.looks, total_e)
     phase = Phase.PROMOTING if outcome.promotes else Phase.ROLLING_BACK
@@ -100,10 +104,13 @@ def with_evidence(ctx: Context, state: AttemptState) -> AttemptState:
     judged = got.verdict.metrics if got.verdict else ()
     if got.fresh:
         state = state.but(unknown_since=None, unknown_reason="", unknown_message="")
+    if got.evidence and not state.evidence:
+        state = state.note(ctx.now, told(ctx.spec, got.history) or "Judging begins.")
     return state.but(
         evidence=got.evidence,
         cursor=got.cursor,
         bins=got.bins,
+        history=got.history,
         looks=got.looks,
         step_looks=got.step_looks,
         step_requests=got.step_requests,

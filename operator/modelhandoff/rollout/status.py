@@ -17,6 +17,7 @@ from modelhandoff.rollout import verifying
 from modelhandoff.rollout.approving import approved_condition, missing_roles
 from modelhandoff.rollout.attempt import AttemptState, stamp
 from modelhandoff.rollout.context import Context, Move
+from modelhandoff.rollout.history import told
 from modelhandoff.rollout.latching import summary
 from modelhandoff.rollout.snapshot import WorkloadView
 
@@ -262,7 +263,7 @@ def _metrics_available(ctx: Context) -> _CONDITION:
     if state.unknown_since is not None:
         return "False", state.unknown_reason or str(Reason.METRICS_ERROR), state.unknown_message
     if state.looks:
-        return "True", str(Reason.METRICS_AVAILABLE), ""
+        return "True", str(Reason.METRICS_AVAILABLE), told(ctx.spec, state.history)
     return "Unknown", str(Reason.COLLECTING), "No interval has closed yet."
 
 
