@@ -286,3 +286,39 @@ def test_whatever_is_written_gives_lines_or_a_spec_but_never_another_error(data)
     for error in check({**handoff(), "spec": raw}):
         assert error.path.startswith("spec")
         assert "\n" not in str(error)
+
+
+def test_the_policys_roles_come_on_top_of_the_handoffs_own():
+    policy = PolicySpec.model_validate(
+        {"approvals": {"requiredRoles": ["Risk", "Engineering"], "expiresAfter": "24h"}}
+    )
+
+    alone = resolve(spec(), policy).approvals
+    both = resolve(spec(approvals={"roles": ["Engineering", "Legal"]}), policy).approvals
+
+    assert alone is not None
+    assert both is not None
+    assert alone.roles == ("Risk", "Engineering")
+    assert both.roles == ("Engineering", "Legal", "Risk")
+    assert alone.expires_after == both.expires_after == timedelta(hours=24)
+
+
+def test_a_policy_that_requires_no_role_asks_nobody():
+    strict = PolicySpec.model_validate({"approvals": {"separateAuthor": True}})
+
+    assert resolve(spec(), strict).approvals is None
+    asked = resolve(spec(approvals={"roles": ["Risk"]}), strict).approvals
+    assert asked is not None
+    assert asked.separate_author
+
+
+def test_a_stricter_handoff_stays_as_strict_as_it_is():
+    policy = PolicySpec.model_validate({"approvals": {"expiresAfter": "168h"}})
+    written = spec(approvals={"roles": ["Risk"], "expiresAfter": "1h", "separateAuthor": True})
+
+    resolved = resolve(written, policy)
+
+    assert policy_violations(resolved, policy, other_sources=("default",)) == []
+    assert resolved.approvals is not None
+    assert resolved.approvals.expires_after == timedelta(hours=1)
+    assert resolved.approvals.separate_author

@@ -9,6 +9,7 @@ import pytest
 from modelhandoff.api import names
 from modelhandoff.cluster import observe, views
 from modelhandoff.cluster.kinds import (
+    APPROVAL,
     ATTEMPT,
     DEPLOYMENT,
     HANDOFF,
@@ -33,7 +34,7 @@ def seen(*objects):
     store = Store()
     kinds = {
         kind.name: kind
-        for kind in (HANDOFF, ATTEMPT, POLICY, DEPLOYMENT, SERVICE, POD, JOB, HTTPROUTE)
+        for kind in (HANDOFF, ATTEMPT, APPROVAL, POLICY, DEPLOYMENT, SERVICE, POD, JOB, HTTPROUTE)
     }
     for obj in objects:
         store.upsert(kinds[obj["kind"]], obj)
@@ -519,3 +520,55 @@ def test_an_edit_and_a_policy_change_are_seen_at_once():
     edited["spec"]["rollout"]["scaleDownDelay"] = "1m"
     store.upsert(HANDOFF, edited)
     assert delay() == 60
+
+
+# Approvals
+
+
+def approval(name, created=AT, **spec):
+    return {
+        "kind": "HandoffApproval",
+        "metadata": raw.meta(name) | {"creationTimestamp": created},
+        "spec": {"handoffRef": {"name": "fraud"}, **spec},
+    }
+
+
+def test_approvals_that_name_the_handoff_are_seen_oldest_first():
+    found = seen(
+        mine(),
+        approval("late", "2026-03-02T09:30:00Z", role="Risk", approver="bo", decision="Approve"),
+        approval("early", role="Legal", approver="ana", decision="Reject", bundleHash=raw.BUNDLE),
+        approval("other", handoffRef={"name": "churn"}),
+        approval("undated", "soon"),
+    ).approvals
+
+    assert [one.name for one in found] == ["early", "late", "undated"]
+    assert (found[0].role, found[0].approver, found[0].decision) == ("Legal", "ana", "Reject")
+    assert found[0].bundle == raw.BUNDLE
+    assert found[2].created is None
+
+
+@pytest.mark.parametrize("spec", [None, "text", [], {"handoffRef": "fraud"}, {"handoffRef": 7}])
+def test_an_approval_that_names_no_handoff_concerns_none(spec):
+    odd = approval("odd")
+    odd["spec"] = spec
+    assert seen(mine(), odd).approvals == ()
+
+
+def test_an_approval_of_any_shape_reads_as_empty_words():
+    (found,) = seen(mine(), approval("odd", role=7, approver=["ana"], decision={})).approvals
+    assert (found.role, found.approver, found.decision, found.bundle) == ("", "", "", "")
+
+
+@pytest.mark.parametrize(
+    ("spec", "accounts"),
+    [
+        ({"approvals": {"serviceAccounts": ["system:serviceaccount:ci:gate"]}}, 1),
+        ({"approvals": {"serviceAccounts": [{"no": "text"}, 7]}}, 0),
+        ({"approvals": {"serviceAccounts": None}}, 0),
+        ({"approvals": "none"}, 0),
+        ({}, 0),
+    ],
+)
+def test_the_policy_lists_the_machines_that_may_approve(spec, accounts):
+    assert len(seen(mine(), policy(**spec)).approving_accounts) == accounts

@@ -8,6 +8,7 @@ import pytest
 
 from modelhandoff.api import names
 from modelhandoff.cluster.kinds import (
+    APPROVAL,
     ATTEMPT,
     DEPLOYMENT,
     HANDOFF,
@@ -289,3 +290,15 @@ def test_what_was_made_is_made_again_when_its_stamp_changes(store):
     assert store.memo(FRAUD, (2,), make) == 2
     store.apply(HANDOFF, "DELETED", obj)
     assert store.memo(FRAUD, (2,), make) == 3
+
+
+def test_an_approval_concerns_the_handoff_that_it_names(store):
+    approval = {
+        "kind": "HandoffApproval",
+        "metadata": raw.meta("signed", version=5),
+        "spec": {"handoffRef": {"name": "fraud"}, "role": "Risk"},
+    }
+    assert store.apply(APPROVAL, "ADDED", approval) == {FRAUD}
+    assert [one["metadata"]["name"] for one in store.of(APPROVAL, FRAUD)] == ["signed"]
+    assert store.apply(APPROVAL, "DELETED", at(approval, 6)) == {FRAUD}
+    assert list(store.of(APPROVAL, FRAUD)) == []
