@@ -14,13 +14,18 @@ from datetime import UTC
 from enum import Enum
 from typing import Any
 
+from modelhandoff.api.checks import CheckName, CheckState, CheckStatus
 from modelhandoff.cluster.pods import FETCH, SERVER
+from modelhandoff.cluster.verification import CHECK
+from modelhandoff.verify.check import receipt_text, report_body
+from modelhandoff.verify.findings import status as check_status
 from tests.component.fakeapi.kinds import BY_PLURAL, Kind
 from tests.component.fakeapi.objects import ApiError, Change, Object, Reads
 from tests.component.hands import JSON, Hand
 
 POD = BY_PLURAL["", "pods"]
 SERVICE = BY_PLURAL["", "services"]
+CONFIG_MAP = BY_PLURAL["", "configmaps"]
 DEPLOYMENT = BY_PLURAL["apps", "deployments"]
 JOB = BY_PLURAL["batch", "jobs"]
 ROUTE = BY_PLURAL["gateway.networking.k8s.io", "httproutes"]
@@ -40,6 +45,21 @@ class Fate(Enum):
     FAILED = "a Job that fails"
 
 
+Check = Callable[[bytes], tuple[str, bytes]]
+"""From the spec file to a termination message and a log."""
+
+
+def all_passed(spec: bytes) -> tuple[str, bytes]:
+    """A verification pod that finds nothing wrong."""
+    return reported(spec, check_status(CheckName.GOLDEN_CASES, CheckState.PASSED, "20 are right."))
+
+
+def reported(spec: bytes, *checks: CheckStatus) -> tuple[str, bytes]:
+    """What the real runner would leave behind for these checks."""
+    body = report_body(checks, 1.0)
+    return receipt_text(checks, body, spec), body + b"\n"
+
+
 Act = Callable[[Object], Awaitable[None]]
 
 
@@ -50,6 +70,9 @@ class Actors:
         fate: what becomes of a Deployment or Job, by the beginning of its name.
         jobs: what becomes of Jobs that ``fate`` does not name.
         gateway: whether the gateway answers at all.
+        check: what the pod of a verification Job leaves behind for the spec that it reads: its
+            termination message and its log.
+        logs: of pods, by namespace and name.
     """
 
     def __init__(self, objects: Reads, hand: Hand) -> None:
@@ -58,6 +81,8 @@ class Actors:
         self.fate: dict[str, Fate] = {}
         self.jobs = Fate.READY
         self.gateway = True
+        self.check: Check = all_passed
+        self.logs: dict[tuple[str, str], bytes] = {}
         self._waiting: list[asyncio.Queue[tuple[Act, Object]]] = [
             asyncio.Queue() for _ in range(WORKERS)
         ]
@@ -236,6 +261,8 @@ class Actors:
             return  # It has ended, and stays so.
         fate, now = self._of(meta["name"], self.jobs), self._now()
         started = before.get("startTime") or now
+        if meta["name"].endswith("-verify") and fate is Fate.READY:
+            await self._verified(found)
         if fate is Fate.READY:
             ended = [_ended(kind, now) for kind in ("SuccessCriteriaMet", "Complete")]
             status = {"succeeded": 1, "completionTime": now, "conditions": ended}
@@ -246,6 +273,48 @@ class Actors:
         else:
             status = {"active": 1}
         await self._status(JOB, found, {**status, "startTime": started})
+
+    async def _verified(self, job: Object) -> None:
+        """The pod of a verification Job: it reads the mounted spec and leaves its report."""
+        meta = job["metadata"]
+        own = [
+            pod
+            for pod in self._objects.list(POD, meta["namespace"])
+            if any(o["uid"] == meta["uid"] for o in pod["metadata"].get("ownerReferences") or ())
+        ]
+        if own:
+            return
+        spec = self._objects.get(CONFIG_MAP, meta["namespace"], meta["name"])
+        receipt, log = self.check(spec["data"]["spec.json"].encode())
+        owner = {
+            "apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"],
+            "controller": True,
+        }  # fmt: skip
+        pod = await self._hand.create(
+            POD,
+            meta["namespace"],
+            {
+                "metadata": {
+                    "generateName": f"{meta['name']}-",
+                    "labels": dict(job["spec"]["template"]["metadata"]["labels"]),
+                    "ownerReferences": [owner],
+                },
+                "spec": {**job["spec"]["template"]["spec"], "nodeName": "node-1"},
+            },
+        )
+        self.logs[meta["namespace"], pod["metadata"]["name"]] = log
+        done = {"exitCode": 0, "reason": "Completed"}
+        await self._status(
+            POD,
+            pod,
+            {
+                "phase": "Succeeded",
+                "initContainerStatuses": [{"name": FETCH, "state": {"terminated": done}}],
+                "containerStatuses": [
+                    {"name": CHECK, "state": {"terminated": {**done, "message": receipt}}}
+                ],
+            },
+        )
 
     async def _status(self, kind: Kind, obj: Object, status: Object) -> None:
         meta = obj["metadata"]

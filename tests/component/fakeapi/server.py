@@ -29,6 +29,7 @@ class Server:
     Attributes:
         url: its base address once started.
         bookmark_seconds: how often an idle watch gets a bookmark.
+        logs: of pods, by namespace and name.
     """
 
     def __init__(self, objects: Objects | None = None, *, bookmark_seconds: float = 60.0) -> None:
@@ -36,6 +37,7 @@ class Server:
         self.faults = Faults()
         self.bookmark_seconds = bookmark_seconds
         self.url = ""
+        self.logs: dict[tuple[str, str], bytes] = {}
         self.hold_watches = asyncio.Event()
         self.hold_watches.set()
         self._watchers: dict[int, _Watcher] = {}
@@ -104,10 +106,19 @@ class Server:
             await self._before(fault, request)
         if verb == "watch":
             return await self._watch(request, kind, namespace)
+        if verb == "get" and (kind.plural, sub) == ("pods", "log"):
+            return self._log(namespace, name, int(request.query["limitBytes"]))
         answer = self._serve(verb, kind, namespace, name, sub, request, body, asked)
         if fault is not None and fault.effect is Effect.CUT:
             _cut(request)
         return web.json_response(answer, status=201 if verb == "create" else 200)
+
+    def _log(self, namespace: str, name: str, limit: int) -> web.Response:
+        self.objects.get(BY_PLURAL["", "pods"], namespace, name)
+        found = self.logs.get((namespace, name))
+        if found is None:
+            raise ApiError(400, "BadRequest", "container is waiting to start")
+        return web.Response(body=found[:limit], content_type="text/plain")
 
     async def _before(self, fault: Fault, request: web.Request) -> None:
         match fault.effect:
