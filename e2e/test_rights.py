@@ -24,6 +24,7 @@ WRITTEN = (
     ("", "services"),
     ("", "configmaps"),
     ("batch", "jobs"),
+    ("", "configmaps"),
     ("policy", "poddisruptionbudgets"),
     ("gateway.networking.k8s.io", "httproutes"),
 )

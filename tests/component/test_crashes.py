@@ -16,11 +16,12 @@ import pytest
 from tests.component.collecting import FAULTY, HEALTHY, Behaviour
 from tests.component.crashing import Killer, When
 from tests.component.fakeapi.faults import Effect, Fault, Request
-from tests.component.fakeapi.objects import Write
+from tests.component.fakeapi.objects import Object, Write
 from tests.component.handoffs import V2, quick
 from tests.component.invariants import check
 from tests.component.phases import LONG, serving, workload
 from tests.component.realapi.site import RealSite
+from tests.component.reports import kept_once
 from tests.component.world import USER_AGENT, World, world, world_at
 
 Mark = tuple[str, str, str, str]
@@ -62,6 +63,8 @@ PROMOTE = Story(
         ("Job", "delete", "", ""),
         ("HandoffAttempt", "update", "status", "Promoted"),
         ("ModelHandoff", "update", "status", "Promoted"),
+        ("ConfigMap", "create", "", ""),
+        ("HandoffAttempt", "update", "status", "Promoted with report"),
     ),
 )
 ROLL_BACK = Story(
@@ -73,6 +76,8 @@ ROLL_BACK = Story(
         ("HandoffAttempt", "update", "status", "RollingBack"),
         ("HandoffAttempt", "update", "status", "RolledBack"),
         ("ModelHandoff", "update", "status", "RolledBack"),
+        ("ConfigMap", "create", "", ""),
+        ("HandoffAttempt", "update", "status", "RolledBack with report"),
     ),
 )
 STORIES = (PROMOTE, ROLL_BACK)
@@ -83,6 +88,7 @@ PLURALS = {
     "ModelHandoff": "modelhandoffs",
     "Job": "jobs",
     "HTTPRoute": "httproutes",
+    "ConfigMap": "configmaps",
 }
 
 
@@ -97,7 +103,11 @@ async def served() -> AsyncIterator[World]:
 
 def mark_of(write: Write) -> Mark:
     status = (write.after.get("status") or {}) if write.subresource == "status" else {}
-    return write.kind, write.verb, write.subresource, str(status.get("phase", ""))
+    return write.kind, write.verb, write.subresource, stage_of(status)
+
+
+def stage_of(status: Object) -> str:
+    return str(status.get("phase", "")) + (" with report" if status.get("reportRef") else "")
 
 
 def seen(place: World, since: int) -> set[Mark]:
@@ -123,6 +133,7 @@ async def same_end(place: World, story: Story) -> None:
     kept = second if story.end == "Promoted" else first
     assert place.share(kept) == 100
     assert len(place.route()) == 1
+    kept_once(place)
     await check(place)
 
 
@@ -169,7 +180,7 @@ async def test_killed_before_a_write_arrives(served: World, story: Story, mark: 
         status = (request.body or {}).get("status") or {} if subresource == "status" else {}
         wanted = (PLURALS[kind], verb, subresource, USER_AGENT)
         asked = (request.plural, request.verb, request.subresource, request.actor)
-        if asked != wanted or str(status.get("phase", "")) != phase:
+        if asked != wanted or stage_of(status) != phase:
             return False
         assert served.process is not None
         served.process.fence.close("killed by the test")

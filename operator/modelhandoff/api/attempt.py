@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from modelhandoff.api.base import StatusModel, Word
 from modelhandoff.api.cel import Rule
 from modelhandoff.api.checks import MAX_CHECKS, CheckStatus
+from modelhandoff.api.kept_report import ReportRef
 from modelhandoff.api.meta import Message, MetricStatus, ObjectMeta, Short
 from modelhandoff.api.names import API_VERSION
 from modelhandoff.api.quantities import HINT, Label63, ListOf, Percent, Timestamp, Word63
@@ -233,6 +234,10 @@ class AttemptStatus(StatusModel):
     """The latched verdict."""
     timeline: Annotated[tuple[TimelineEntry, ...], ListOf(MAX_TIMELINE)] = ()
     """What happened, oldest first; the middle is dropped when it grows too long."""
+    baseline_version: Annotated[str, StringConstraints(max_length=253)] | None = None
+    """Version that the candidate was compared with, at the verdict."""
+    report_ref: ReportRef | None = None
+    """The decision report, kept when the attempt ended; absent when it could not be kept."""
 
 
 class HandoffAttempt(StatusModel):

@@ -55,6 +55,8 @@ ANNOTATION_OWNER = f"{GROUP}/owner"
 """On the route: ``<namespace>/<handoff>/<uid>``; nobody else's route is ever touched."""
 ANNOTATION_STAMP = f"{GROUP}/weights"
 """On the route, in the same PATCH as the weights: who wrote them and for what."""
+ANNOTATION_DOCUMENTS = f"{GROUP}/documents"
+"""On the ConfigMap of a report: its documents with their digests."""
 ANNOTATION_EPOCH = f"{GROUP}/epoch"
 """On attempts and routes: the leader epoch that wrote last (fencing)."""
 
@@ -114,6 +116,11 @@ def warmup_job_name(attempt: str) -> str:
 def verification_job_name(attempt: str) -> str:
     """The Job that checks a bundle before any pod of it exists; its ConfigMap has the same name."""
     return f"{attempt}-verify"
+
+
+def report_name(attempt: str) -> str:
+    """The ConfigMap with the decision report of an attempt."""
+    return f"{attempt}-report"
 
 
 def pod_prefix(workload: str) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import Any, assert_never
 
 from modelhandoff.api import names
-from modelhandoff.cluster import workloads
+from modelhandoff.cluster import reports, workloads
 from modelhandoff.cluster.client import Client
 from modelhandoff.cluster.identity import Identity
 from modelhandoff.cluster.kinds import APPROVAL, ATTEMPT, HANDOFF, JOB
 from modelhandoff.cluster.objects import owned, owner, render
 from modelhandoff.cluster.refusals import AlreadyExistsError
+from modelhandoff.cluster.reports import Reporter
 from modelhandoff.cluster.routing import RouteWriter
 from modelhandoff.cluster.settings import ClusterSettings
 from modelhandoff.cluster.store import Store
@@ -35,6 +36,7 @@ from modelhandoff.rollout.actions import (
     DeleteRoute,
     DeleteWarmup,
     DeleteWorkload,
+    KeepReport,
     MarkWorkload,
     RecordChecks,
     ReleaseWorkload,
@@ -58,6 +60,7 @@ async def apply(  # noqa: PLR0917 (the five things every write needs, and who wr
     settings: ClusterSettings,
     router: RouteWriter,
     *,
+    reporter: Reporter,
     urgent: bool = False,
 ) -> None:
     """Carry out one action that was decided on ``snapshot``; results go into the store.
@@ -117,6 +120,8 @@ async def apply(  # noqa: PLR0917 (the five things every write needs, and who wr
             await workloads.run_warmup(shop, action)
         case DeleteWarmup():
             await shop.writer.delete(JOB, action.job)
+        case KeepReport():
+            await reports.keep(shop, action, reporter)
         case _:
             assert_never(action)
 

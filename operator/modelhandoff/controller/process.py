@@ -42,6 +42,7 @@ from modelhandoff.controller.handlers import registry
 from modelhandoff.controller.lease import Fence, Leadership, LeaseTimes
 from modelhandoff.controller.looks import Looks
 from modelhandoff.controller.reconcile import Decide, Reconciler
+from modelhandoff.controller.reports import documents
 from modelhandoff.controller.settings import Settings
 from modelhandoff.controller.sources import sources
 from modelhandoff.controller.tasks import error_of, failure, together
@@ -325,6 +326,7 @@ class Process:
             self.store,
             self._cluster,
             self._router,
+            reporter=documents,
             urgent=urgent,
         )
 

@@ -34,6 +34,10 @@ MAX_WRITES = 24
 MAX_CONFLICTS = 3
 """Conflicts in one pass; each was followed by a fresh read. More is a fight: it can wait."""
 
+ERRAND_AGAIN = 60.0
+ERRAND_REFUSED = 3600.0
+"""Seconds until an errand that failed is tried again: an outage ends, a refusal rarely does."""
+
 Decide = Callable[[Snapshot, Collected | None], Decision]
 Observe = Callable[[HandoffKey], Snapshot | None]
 Apply = Callable[[Action, Snapshot, bool], Awaitable[None]]
@@ -76,6 +80,8 @@ class Reconciler:
         self._on_fenced = on_fenced
         # Only spares writes: forgetting it in a restart costs one early report.
         self._reported: dict[HandoffKey, float] = {}
+        # Only spares requests, as well: until when a failed errand is left alone.
+        self._put_off: dict[HandoffKey, float] = {}
 
     async def work(self, key: HandoffKey) -> None:
         """One pass for the queue: never raises, always says when the next one is."""
@@ -107,6 +113,7 @@ class Reconciler:
             snapshot = self._observe(key)
             if snapshot is None:
                 self._reported.pop(key, None)
+                self._put_off.pop(key, None)
                 return None
             collected = await look.collect(snapshot)
             decision = self._decide(snapshot, collected)
@@ -124,9 +131,42 @@ class Reconciler:
         else:
             return 0.0
         wait = await self._report(key, snapshot, decision)
+        errand = await self._run_errand(key, snapshot, decision)
         # Nothing is lost if a watch event is: every handoff is looked at now and then.
         resync = self._resync * (0.9 + 0.2 * self._rng.random())
-        return min(w for w in (resync, wait, decision.requeue_after) if w is not None)
+        waits = (resync, wait, errand, decision.requeue_after)
+        return min(w for w in waits if w is not None)
+
+    async def _run_errand(
+        self, key: HandoffKey, snapshot: Snapshot, decision: Decision
+    ) -> float | None:
+        """What nothing waits for; returns when to look again because of it.
+
+        Whatever goes wrong here stays here: it must not keep the handoff from its next look.
+        """
+        errand = decision.errand
+        if errand is None:
+            self._put_off.pop(key, None)
+            return None
+        name, now = type(errand).__name__, self._clock.monotonic()
+        left = self._put_off.get(key, now) - now
+        if left > 0:
+            return left
+        try:
+            await self._apply(errand, snapshot, False)
+        except FencedError:
+            raise
+        except Exception as error:
+            again = isinstance(error, HandoffError) and error.retryable
+            later = ERRAND_AGAIN if again else ERRAND_REFUSED
+            self._put_off[key] = now + later
+            bug = not isinstance(error, HandoffError)
+            self._telemetry.failures.labels("Bug" if bug else type(error).__name__).inc()
+            log.warning("%s tried again in %.0f s: %s", name, later, error, exc_info=bug)
+            return later
+        log.info("%s: done", name)
+        self._telemetry.actions.labels(name).inc()
+        return 0.0
 
     async def _carry_out(
         self, key: HandoffKey, snapshot: Snapshot, decision: Decision, action: Action

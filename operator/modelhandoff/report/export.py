@@ -115,6 +115,8 @@ class Export:
     @cached_property
     def baseline_version(self) -> str | None:
         """Version of the baseline, where anything in the export tells it."""
+        if self.attempt.state.baseline_version:
+            return self.attempt.state.baseline_version
         if self.baseline_attempt is not None:
             return self.baseline_attempt.version
         if self.now is None:

@@ -200,6 +200,14 @@ class DeleteAttempt:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class KeepReport:
+    """Write the decision report of an ended attempt, once, and where it is into its status."""
+
+    attempt: str
+    resource_version: str
+
+
 Action = (
     AddFinalizer
     | RemoveFinalizer
@@ -220,6 +228,7 @@ Action = (
     | RunWarmup
     | DeleteWarmup
     | DeleteAttempt
+    | KeepReport
 )
 
 
@@ -245,6 +254,7 @@ class Decision:
         requeue_after: seconds until the next deadline, computed from stored timestamps;
             ``None`` when only an event can change anything.
         sentence: what is going on, in one sentence: log line, event and status at once.
+        errand: a write that nothing waits for, once the status is written; it may fail.
     """
 
     action: Action | None
@@ -254,6 +264,7 @@ class Decision:
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    errand: Action | None = None
 
 
 @dataclass(frozen=True, slots=True)

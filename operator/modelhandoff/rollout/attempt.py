@@ -137,6 +137,8 @@ class AttemptState:
         metrics: last summary per metric, kept for people.
         checks: what the verification Job found, as stored; empty before.
         checks_problem: why its report cannot be used, or "".
+        baseline_version: version that the candidate was compared with, at the verdict.
+        report_ref: where the decision report is kept, as stored.
     """
 
     phase: Phase = Phase.PENDING
@@ -173,6 +175,8 @@ class AttemptState:
     checks: tuple[Mapping[str, Any], ...] = ()
     checks_problem: str = ""
     timeline: tuple[Entry, ...] = ()
+    baseline_version: str = ""
+    report_ref: Mapping[str, Any] | None = None
 
     def but(self, **changes: Any) -> AttemptState:
         """A copy with some fields replaced."""
@@ -235,6 +239,7 @@ class AttemptState:
             ("contested", self.contested),
             ("warmedUp", self.warmed_up),
             ("checksProblem", self.checks_problem),
+            ("baselineVersion", self.baseline_version),
         ):
             if plain:
                 found[name] = plain  # noqa: PERF403 - one loop of the same shape as the one above
@@ -271,6 +276,8 @@ class AttemptState:
             found["checks"] = [dict(check) for check in self.checks]
         if self.metrics:
             found["metrics"] = [dict(m) for m in self.metrics]
+        if self.report_ref:
+            found["reportRef"] = dict(self.report_ref)
         if self.timeline:
             found["timeline"] = [{"at": stamp(e.at), "what": e.what} for e in self.timeline]
         return found
@@ -336,6 +343,8 @@ class AttemptState:
             metrics=tuple(raw.get("metrics") or ()),
             checks=tuple(raw.get("checks") or ()),
             checks_problem=raw.get("checksProblem") or "",
+            baseline_version=raw.get("baselineVersion") or "",
+            report_ref=raw.get("reportRef"),
             timeline=tuple(
                 Entry(_required(e["at"]), str(e["what"])) for e in raw.get("timeline") or ()
             ),

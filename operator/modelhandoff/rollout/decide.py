@@ -14,6 +14,7 @@ from modelhandoff.rollout.latching import record_intent, take_down
 from modelhandoff.rollout.lifecycle import delete, ensure_attempt, settled
 from modelhandoff.rollout.progress import progress
 from modelhandoff.rollout.provision import begin, provision, warm_up
+from modelhandoff.rollout.reporting import keep_report
 from modelhandoff.rollout.restoring import restore_stable
 from modelhandoff.rollout.snapshot import Snapshot
 from modelhandoff.rollout.status import render
@@ -50,6 +51,7 @@ def decide(
         urgent=move.urgent,
         events=move.events,
         requeue_after=None if move.action is not None else move.wait,
+        errand=None if move.action is not None else keep_report(ctx),
     )
 
 

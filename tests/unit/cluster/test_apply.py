@@ -41,6 +41,7 @@ from tests.unit.cluster.raw import ATTEMPT_NAME, NS, REVISION, SETTINGS, WORKLOA
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 FRAUD = HandoffKey(NS, "fraud")
+DOCUMENTS = {"report.md": "# A report\n", "report.html": "<p>A report</p>\n"}
 WATCHED = (*kinds.WATCHED, kinds.DISRUPTION_BUDGET)
 
 
@@ -76,6 +77,7 @@ class World:
             self.store,
             SETTINGS,
             self.router,
+            reporter=lambda _: DOCUMENTS,
             urgent=urgent,
         )
 

@@ -1,5 +1,6 @@
 """``modelhandoff report FILE``: what is read, what is chosen, what is refused in one line."""
 
+import hashlib
 import json
 
 import pytest
@@ -8,6 +9,8 @@ from typer.testing import CliRunner
 
 from modelhandoff.api.vocabulary import Outcome
 from modelhandoff.cli.main import app
+from modelhandoff.cluster.reports import config_map
+from modelhandoff.controller.reports import HTML, MARKDOWN, documents
 from tests.unit.report.exports import (
     FAILING,
     GOOD,
@@ -147,3 +150,22 @@ def test_fields_of_a_newer_operator_are_passed_over(file):
 def test_the_reports_of_two_outcomes_differ(file):
     failed = attempt(ended(FAILING, Outcome.ROLLBACK, "HarmDetected"))
     assert call(file(failed)).stdout != call(file(PROMOTED, name="b.yaml")).stdout
+
+
+@pytest.mark.parametrize("which", [ROLLED_BACK, PROMOTED], ids=["rolled-back", "promoted"])
+@pytest.mark.parametrize(("output", "key"), [("md", MARKDOWN), ("html", HTML)])
+def test_an_export_gives_the_bytes_that_the_operator_keeps(file, which, output, key):
+    """Also of an export that was made after the report was kept, and read back by a person."""
+    which = changed(which, ("metadata", "uid"), "an-attempt")
+    stored = config_map(which, documents(which))
+    reference = {
+        "name": stored["metadata"]["name"],
+        "documents": json.loads(stored["metadata"]["annotations"]["modelhandoff.dev/documents"]),
+    }
+    later = changed(which, ("status", "reportRef"), reference)
+    later = changed(later, ("metadata", "resourceVersion"), "4711")
+    written = call(file(later), "-o", output).stdout
+    assert written == documents(which)[key]
+    (told,) = [d for d in reference["documents"] if d["key"].removesuffix(".gz") == key]
+    assert told["sha256"] == hashlib.sha256(written.encode()).hexdigest()
+    assert told["size"] == len(written.encode())
