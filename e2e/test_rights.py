@@ -22,7 +22,6 @@ WRITTEN = (
     ("modelhandoff.dev", "handoffapprovals"),
     ("apps", "deployments"),
     ("", "services"),
-    ("", "configmaps"),
     ("batch", "jobs"),
     ("", "configmaps"),
     ("policy", "poddisruptionbudgets"),

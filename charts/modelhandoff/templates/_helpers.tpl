@@ -84,9 +84,6 @@ readOnlyRootFilesystem: true
   resources: [configmaps]
   verbs: [get, create]
 - apiGroups: [""]
-  resources: [configmaps]
-  verbs: [get, create]
-- apiGroups: [""]
   resources: [events]
   verbs: [create]
 {{- end -}}

@@ -113,14 +113,14 @@ def warmup_job_name(attempt: str) -> str:
     return f"{attempt}-warmup"
 
 
-def verification_job_name(attempt: str) -> str:
-    """The Job that checks a bundle before any pod of it exists; its ConfigMap has the same name."""
-    return f"{attempt}-verify"
-
-
 def report_name(attempt: str) -> str:
     """The ConfigMap with the decision report of an attempt."""
     return f"{attempt}-report"
+
+
+def verification_job_name(attempt: str) -> str:
+    """The Job that checks a bundle before any pod of it exists; its ConfigMap has the same name."""
+    return f"{attempt}-verify"
 
 
 def pod_prefix(workload: str) -> str:
