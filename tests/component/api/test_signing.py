@@ -16,7 +16,11 @@ from pydantic import ValidationError
 from e2e.cluster import ClusterError, ControlPlane
 from modelhandoff.api import names
 from modelhandoff.api.approval import ApprovalSpec
-from tests.builders import handoff
+from modelhandoff.api.hashing import bundle_hash, revision_hash
+from modelhandoff.api.resolve import resolve
+from modelhandoff.cli.kubectl import signing
+from modelhandoff.cli.kubectl.entry import main
+from tests.builders import handoff, spec
 
 pytestmark = pytest.mark.control_plane
 
@@ -78,6 +82,12 @@ WRITES_HANDOFFS = {
     "verbs": ["create", "get", "patch", "update"],
 }
 
+READS = {
+    "apiGroups": [names.GROUP],
+    "resources": [names.HANDOFFS, names.ATTEMPTS, names.APPROVALS],
+    "verbs": ["get", "list"],
+}
+
 
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
@@ -110,7 +120,7 @@ def in_force(plane: ControlPlane) -> None:
         time.sleep(0.2)
 
 
-def approval(as_role: str = "DataScience", approver: str = "ana", **spec: Any) -> dict[str, Any]:
+def approval(as_role: str = "DataScience", approver: str = "ana", **more: Any) -> dict[str, Any]:
     return {
         "apiVersion": names.API_VERSION,
         "kind": "HandoffApproval",
@@ -121,7 +131,7 @@ def approval(as_role: str = "DataScience", approver: str = "ana", **spec: Any) -
             "bundleHash": BUNDLE,
             "decision": "Approve",
             "approver": approver,
-            **spec,
+            **more,
         },
     }
 
@@ -283,3 +293,72 @@ def test_what_the_api_server_takes_we_can_read_and_the_other_way_round(
         taken, refused = taken + (not said), refused + bool(said)
     assert taken > 10
     assert refused > 10
+
+
+def test_kubectl_handoff_signs_what_it_shows_with_a_real_login(
+    plane: ControlPlane, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(signing, "ANSWER_SECONDS", 0.0)
+    written = spec(approvals={"roles": ["DataScience", "Engineering"]})
+    waiting(plane, written)
+
+    def run(user: str, *words: str) -> tuple[int, str, str]:
+        monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig_for(user)))
+        code = main([*words, "-n", "payments", "--yes"])
+        captured = capsys.readouterr()
+        return int(code), captured.out, captured.err
+
+    code, out, err = run("ana", "approve", "signed", "--role", "DataScience")
+    assert code == 0, err
+    assert bundle_hash(written) in out
+    assert "signed by ana" in out
+    code, _, err = run("ana", "approve", "signed", "--role", "Engineering")
+    assert code == 1
+    assert "spec.role: ana has no right to sign as this role" in err
+    code, _, err = run("bo", "reject", "signed", "--role", "Engineering", "-m", "too early")
+    assert code == 0, err
+
+    stored = json.loads(plane.kubectl("get", "mhap", "-n", "payments", "-o", "json"))["items"]
+    found = {
+        (one["spec"]["approver"], one["spec"]["decision"], one["spec"]["bundleHash"])
+        for one in stored
+        if one["spec"]["handoffRef"]["name"] == "signed"
+    }
+    bundle = bundle_hash(written)
+    assert found == {("ana", "Approve", bundle), ("bo", "Reject", bundle)}
+
+
+def waiting(plane: ControlPlane, written: dict[str, Any]) -> None:
+    """A handoff whose attempt waits for people, written by hand as the operator would."""
+    manifest = {**handoff("signed"), "spec": written}
+    plane.kubectl("create", "-f", "-", stdin=json.dumps(manifest))
+    uid = plane.kubectl("get", "mho", "signed", "-n", "payments", "-o", "jsonpath={.metadata.uid}")
+    frozen = resolve(written).model_dump(mode="json", by_alias=True)
+    plane.apply(
+        [
+            {
+                "apiVersion": names.API_VERSION,
+                "kind": "HandoffAttempt",
+                "metadata": {"name": "signed-0123456789", "namespace": "payments"},
+                "spec": {
+                    "handoffRef": {"name": "signed", "uid": uid},
+                    "bundleHash": bundle_hash(written),
+                    "revision": revision_hash(written),
+                    "ordinal": 1,
+                    "kind": "Rollout",
+                    "snapshot": json.dumps({"spec": frozen, "objects": []}),
+                },
+            },
+            *role("reader", "ana", READS),
+            *role("reader-too", "bo", READS),
+        ]
+    )
+    status = {
+        "phase": "AwaitingApproval",
+        "observedGeneration": 1,
+        "attemptRef": {"name": "signed-0123456789", "ordinal": 1},
+    }
+    plane.kubectl(
+        "patch", "mho", "signed", "-n", "payments", "--subresource=status", "--type=merge",
+        "-p", json.dumps({"status": status}),
+    )  # fmt: skip
