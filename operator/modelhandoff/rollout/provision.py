@@ -43,9 +43,6 @@ def begin(ctx: Context) -> Move:
             Reason.STEADY,
             f"{ctx.model} serves already; its rules are now those of this handoff.",
         )
-    early = no_traffic_yet(ctx)
-    if early is not None:
-        return early
     state = ctx.state.enter(
         Phase.PROVISIONING, ctx.now, f"Attempt for {ctx.model} started.", started_at=ctx.now
     )
