@@ -1,7 +1,7 @@
 """``modelhandoff generate``: files of this repository that are made of its code, or their check.
 
-For contributors: rules and dashboards in the chart, the list of alerts and the table of the
-chart's values in the documentation.
+For contributors: rules and dashboards in the chart, Argo CD's settings from their Lua files, the
+list of alerts and the table of the chart's values in the documentation.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 CHART: Final = Path("charts/modelhandoff")
+ARGOCD: Final = Path("integrations/argocd")
 VALUES: Final = ("<!-- values: written by `modelhandoff generate` -->", "<!-- end of values -->")
 
 
@@ -63,11 +64,52 @@ def render(root: Path) -> dict[Path, str]:
         CHART / "files/rules.yaml": rules,
         CHART / "files/dashboard-operator.json": as_json(boards.operator_board()),
         CHART / "files/dashboard-handoffs.json": as_json(boards.handoffs_board()),
+        ARGOCD / "argocd-cm.yaml": argocd_settings(root / ARGOCD),
         alerts: _between(
             root / alerts, page.BEGIN, page.END, page.alerts_page(operator_alerts.GROUPS)
         ),
         install: _between(root / install, *VALUES, values_table(root / CHART)),
     }
+
+
+def argocd_settings(folder: Path) -> str:
+    """The Lua files as data of Argo CD's ConfigMap, to be merged into it."""
+    data: dict[str, str] = {}
+    for kind in sorted(folder.glob("*/*/health.lua")):
+        group, name = kind.parent.parent.name, kind.parent.name
+        data[f"resource.customizations.health.{group}_{name}"] = kind.read_text(encoding="utf-8")
+        discovery = kind.parent / "actions/discovery.lua"
+        if discovery.is_file():
+            actions = {
+                "discovery.lua": discovery.read_text(encoding="utf-8"),
+                "definitions": [
+                    {"name": one.parent.name, "action.lua": one.read_text(encoding="utf-8")}
+                    for one in sorted(kind.parent.glob("actions/*/action.lua"))
+                ],
+            }
+            data[f"resource.customizations.actions.{group}_{name}"] = _dump(actions)
+    document = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "argocd-cm", "namespace": "argocd"},
+        "data": data,
+    }
+    return "# Written by `modelhandoff generate` from the Lua files beside it.\n" + _dump(document)
+
+
+def _dump(document: Any) -> str:
+    """YAML in which a text of several lines stays readable."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        style = "|" if "\n" in value else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    return yaml.dump(document, Dumper=Dumper, sort_keys=False, width=100, allow_unicode=True)
 
 
 def values_table(chart: Path) -> str:
