@@ -40,6 +40,19 @@ async def test_rules_and_dashboards_name_only_what_is_exported(place: World) -> 
     assert named > 50
 
 
+async def test_a_scrape_of_a_cluster_at_rest_asks_and_writes_nothing(place: World) -> None:
+    await place.start()
+    await place.apply(quick(V1))
+    await place.run_until(lambda: place.phase() == "Promoted")
+    await place.settle()
+    asked, version = len(place.requests()), place.objects.version
+    for _ in range(20):
+        assert await scraped(place)
+    await place.settle()
+    assert len(place.requests()) == asked
+    assert place.objects.version == version or not place.writes(version)
+
+
 async def scraped(place: World) -> dict[str, set[str]]:
     """Names of all series, with the labels seen."""
     assert place.process is not None

@@ -78,7 +78,7 @@ def application(health: Health, telemetry: Telemetry) -> web.Application:
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(
-            body=telemetry.text(), headers={"Content-Type": "text/plain; version=0.0.4"}
+            body=await telemetry.exposition(), headers={"Content-Type": "text/plain; version=0.0.4"}
         )
 
     app = web.Application()

@@ -7,7 +7,8 @@ where things happen, everything else is read when Prometheus comes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 
@@ -19,6 +20,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import Metric
 
 from modelhandoff.controller.handoff_series import HandoffSeries, LastLook, Objects
 
@@ -124,6 +126,25 @@ class Telemetry:
     def text(self) -> bytes:
         """All metrics in the text format."""
         return generate_latest(self.registry)
+
+    async def exposition(self) -> bytes:
+        """The same for a scrape: read at once, written in a thread.
+
+        For 200 handoffs writing takes five times as long as reading (100 ms of CPU for six metrics
+        each), and the lease is renewed in this loop.
+        """
+        return await asyncio.to_thread(generate_latest, _Read(list(self.registry.collect())))
+
+
+class _Read(CollectorRegistry):
+    """What was read of a registry."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        super().__init__()
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        return iter(self._families)
 
 
 def _version() -> str:
