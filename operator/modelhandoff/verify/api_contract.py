@@ -56,8 +56,10 @@ def api_contract(path: Path, golden: Iterable[tuple[str, Any]]) -> Found:
     cases = 0
     for where, case in golden:
         cases += 1
+        if not isinstance(case, dict):
+            raise Failed(f"{where}: no case; got {cut(case)}; allowed a request and a response")
         for side in ("request", "response"):
-            problem = _problem(where, schemas[side], case.get(side) if case else None)
+            problem = _problem(where, schemas[side], case.get(side))
             if problem:
                 raise Failed(f"{where}: {side} breaks the API contract: {problem}")
     return Found(

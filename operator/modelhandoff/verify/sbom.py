@@ -78,8 +78,8 @@ def severity_of(item: dict[str, Any]) -> Severity | None:
     for rating in ratings if isinstance(ratings, list) else ():
         if not isinstance(rating, dict):
             continue
-        word = _WORDS.get(str(rating.get("severity")).lower())
-        score = rating.get("score")
+        said, score = rating.get("severity"), rating.get("score")
+        word = _WORDS.get(said.lower()) if isinstance(said, str) else None
         if word is None and isinstance(score, int | float) and not isinstance(score, bool):
             word = next((level for low, level in _SCORES if score >= low), Severity.NONE)
         if word is not None:
