@@ -67,6 +67,7 @@ class Limits:
     """Bounds of the checks: seconds of wall-clock and of CPU time, bytes of memory (0: none)."""
 
     seconds: float
+    cpu: int
     memory: int
 
 
@@ -122,7 +123,7 @@ def _lost(name: CheckName, ended: Ended, limits: Limits) -> CheckStatus:
         return status(name, CheckState.INCONCLUSIVE, message)
     if ended.code == -signal.SIGXCPU:
         return status(
-            name, CheckState.FAILED, f"used more than {limits.seconds:.0f} s of CPU and did not end"
+            name, CheckState.FAILED, f"used more than {limits.cpu} s of CPU and did not end"
         )
     if ended.code == -signal.SIGKILL:
         return status(name, CheckState.FAILED, "was killed: most likely it took too much memory")
@@ -140,7 +141,7 @@ class _Child:
         self._limits = limits
         self._end = time.monotonic() + limits.seconds
         self._reader, writer = os.pipe()
-        arguments = [directory, limits.memory, int(limits.seconds), writer]
+        arguments = [directory, limits.memory, limits.cpu, writer]
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "modelhandoff.verify.worker", *map(str, arguments)],
@@ -270,7 +271,9 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
             raise BadSpec(f"{args.spec}: too large; allowed at most {MAX_SPEC} bytes")
         if not 1 <= args.deadline <= 86_400:
             raise BadSpec(f"deadline: got {args.deadline:g}; allowed 1 to 86400 seconds")
-        checks = verify(spec, args.model_dir, Limits(args.deadline, args.memory))
+        checks = verify(
+            spec, args.model_dir, Limits(args.deadline, int(args.deadline), args.memory)
+        )
     except (BadSpec, OSError) as error:
         line = "check: " + cut(error, 400)
         print(line, file=sys.stderr)
