@@ -1,7 +1,8 @@
 """``modelhandoff generate``: files of this repository that are made of its code, or their check.
 
-For contributors: rules and dashboards in the chart, Argo CD's settings from their Lua files, the
-list of alerts and the table of the chart's values in the documentation.
+For contributors: rules and dashboards in the chart, Argo CD's settings from their Lua files; in
+the documentation the list of alerts, the table of the chart's values, the reasons, the reference
+and the example of a handoff README.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def render(root: Path) -> dict[Path, str]:
     """Every generated file by its path below ``root``, with its text."""
     import yaml
 
+    from modelhandoff.cli import pages
     from modelhandoff.cli.observe import as_json
     from modelhandoff.observability import alert, boards, operator_alerts, page
 
@@ -60,6 +62,7 @@ def render(root: Path) -> dict[Path, str]:
         alert.document(operator_alerts.GROUPS), sort_keys=False, width=100, allow_unicode=True
     )
     alerts, install = Path("docs/alerts.md"), Path("docs/install.md")
+    operations = Path("docs/operations.md")
     return {
         CHART / "files/rules.yaml": rules,
         CHART / "files/dashboard-operator.json": as_json(boards.operator_board()),
@@ -69,6 +72,9 @@ def render(root: Path) -> dict[Path, str]:
             root / alerts, page.BEGIN, page.END, page.alerts_page(operator_alerts.GROUPS)
         ),
         install: _between(root / install, *VALUES, values_table(root / CHART)),
+        operations: _between(root / operations, *pages.REASONS, pages.reasons()),
+        Path("docs/reference.md"): pages.reference(),
+        pages.EXAMPLE / "README.md": pages.example(root),
     }
 
 

@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+from modelhandoff.analysis.verdict import Reason as Judgement
 from modelhandoff.api import names
 from modelhandoff.api.vocabulary import Outcome, Reason
 from modelhandoff.cli.kubectl import words
@@ -123,12 +124,20 @@ def test_the_words_are_those_of_the_operations_guide():
     assert len(guide) > 30
 
 
-def test_every_reason_with_words_is_one_that_exists():
-    from modelhandoff.analysis.verdict import Reason as Judgement
-
+def test_every_reason_has_words_and_no_other():
     exist = {str(reason) for reason in Reason} | {str(reason) for reason in Judgement}
 
-    assert words.known() <= exist
+    assert exist - words.known() == set(), (
+        "a reason without meaning and remedy: give it a row in cli/kubectl/words.py, then "
+        "modelhandoff generate"
+    )
+    assert words.known() - exist == set(), "words for a reason that does not exist"
+
+
+def test_no_reason_has_two_rows():
+    rows = [reason for _, group in words.GROUPS for reasons, _, _ in group for reason in reasons]
+
+    assert len(rows) == len(set(rows))
 
 
 def test_the_state_that_the_tests_store_is_what_the_operator_reads(server):
