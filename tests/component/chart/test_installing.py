@@ -7,6 +7,8 @@ lets them in. ``e2e/test_chart.py`` has the rest.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +57,26 @@ class Site:
             return False
         return said.strip().endswith("yes")
 
+    def doctor(self, account: str) -> str:
+        """What ``kubectl handoff doctor`` says with the rights of a service account."""
+        token = self.plane.kubectl("create", "token", account, "-n", SYSTEM).strip()
+        file = self.home / "account.yaml"
+        file.write_text(yaml.safe_dump({
+            "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": account}}],
+            "clusters": [{"name": "test", "cluster": {
+                "server": self.plane.url, "certificate-authority": str(self.plane.ca)}}],
+            "users": [{"name": account, "user": {"token": token}}],
+        }))  # fmt: skip
+        program = Path(sys.executable).with_name("kubectl-handoff")
+        done = subprocess.run(
+            [str(program), "doctor", "--kubeconfig", str(file), "--operator-namespace", SYSTEM,
+             "-n", SYSTEM],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.stderr == ""
+        return done.stdout
+
     def there(self, kinds: str) -> set[str]:
         """Names of objects that carry the release's label."""
         label = "app.kubernetes.io/instance=modelhandoff"
@@ -90,15 +112,21 @@ def test_a_release_from_its_install_to_its_end(site: Site) -> None:
     assert not site.may("create", "pods", "payments")
     assert not site.may("patch", "clusterroles")
 
-    # The test's own pod and rights are legal; they exist only while it runs.
+    # The test's own pod and rights are legal and enough; they exist only while it runs.
     shown = site.helm("template", "modelhandoff", str(CHART), "--show-only",
                       "templates/tests/doctor.yaml")  # fmt: skip
-    own = ("serviceaccount", "modelhandoff-test", "-n", SYSTEM)
-    plane.kubectl("create", *own)
-    said = plane.kubectl("apply", "--dry-run=server", "-f", "-", stdin=shown)
-    assert "pod/modelhandoff-test created (server dry run)" in said
-    plane.kubectl("delete", *own)
     assert not {name for name in site.there("pods,roles,clusterroles") if "test" in name}
+    *rights, pod = [one for one in yaml.safe_load_all(shown) if one]
+    assert pod["kind"] == "Pod"
+    plane.apply(rights)
+    said = plane.kubectl("apply", "--dry-run=server", "-f", "-", stdin=json.dumps(pod))
+    assert "pod/modelhandoff-test created (server dry run)" in said
+    found = site.doctor("modelhandoff-test")
+    assert "✓ CRD ModelHandoff: v1alpha1 is served, as this program" in found
+    assert "✗ operator: modelhandoff-system/modelhandoff has no available pod" in found
+    assert "! policies: there is no HandoffPolicy" in found
+    assert "✗ Gateway API: is not installed" in found
+    plane.kubectl("delete", "-f", "-", stdin=yaml.safe_dump_all(rights))
 
     # Upgraded to two namespaces: rights there, and none elsewhere.
     plane.apply([handoff(namespace="payments")])
