@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -206,3 +207,28 @@ async def test_a_crash_at_every_write_loses_no_signature(place: World, when: Whe
     assert len(place.attempts()) == 2
     assert len(place.attempt()["status"]["approvals"]) == 2
     await check(place)
+
+
+async def test_a_freeze_counts_at_once_and_so_does_its_end(place: World) -> None:
+    policy = BY_PLURAL[names.GROUP, names.POLICIES]
+    await serving(place)
+    now = place.clock.now()
+    window = {
+        "from": (now - timedelta(hours=1)).isoformat(),
+        "until": (now + timedelta(days=9)).isoformat(),
+        "reason": "end of the year",
+    }
+    spec = {"metricSources": [{"name": "default", "url": "http://prometheus.example"}]}
+    frozen = {"metadata": {"name": "default"}, "spec": {**spec, "freeze": [window]}}
+    await place.hand.create(policy, "", frozen)
+    await place.apply(quick(V2))
+    assert "end of the year" in place.status()["message"]
+    assert place.condition("Paused")["reason"] == "Frozen"
+    since = place.objects.version
+    await place.pass_time(7200)
+    assert place.writes(since) == []
+    assert candidate(place) not in place.deployments()
+
+    await place.hand.patch(policy, "", "default", {"spec": {"freeze": None}})
+    await place.settle()
+    assert candidate(place) in place.deployments()

@@ -9,9 +9,10 @@ from pydantic import Field, StringConstraints
 
 from modelhandoff.api.approval import PolicyApprovals
 from modelhandoff.api.base import SpecModel, StatusModel
+from modelhandoff.api.cel import Rule
 from modelhandoff.api.meta import ObjectMeta
 from modelhandoff.api.names import API_VERSION
-from modelhandoff.api.quantities import HINT, Duration, HttpUrl, Label63, ListOf
+from modelhandoff.api.quantities import HINT, Duration, HttpUrl, Label63, ListOf, Text, Timestamp
 from modelhandoff.api.rollout_spec import Capacity, Decision, OnMetricsUnknown, Warmup
 from modelhandoff.api.serving import Startup
 
@@ -82,6 +83,27 @@ Host = Annotated[
 ]
 
 
+class Freeze(SpecModel):
+    """A time in which nothing new comes to production."""
+
+    start: Timestamp = Field(alias="from")
+    """When it begins."""
+    until: Timestamp
+    """When it is over."""
+    reason: Text
+    """Why, in words that people who wait will read."""
+
+    rules = (
+        Rule(
+            cel="self.from < self.until",
+            holds=lambda self: self.start < self.until,
+            at="until",
+            wrong="the freeze is over before it begins",
+            allowed="a time after from",
+        ),
+    )
+
+
 class PolicySpec(SpecModel):
     """What is allowed, offered and preset."""
 
@@ -95,10 +117,15 @@ class PolicySpec(SpecModel):
     """Whether an image may be named by tag instead of digest."""
     allow_http: bool = False
     """Whether artifacts may be fetched without TLS; their digests are checked all the same."""
+    allow_pickle: bool = False
+    """Whether models may have a format that is loaded by unpickling, SKLearn or Torch: whoever
+    makes such a file runs code in the serving pod."""
     allow_direct_initial: bool = True
     """Whether a first version may serve without a baseline to compare with."""
     approvals: PolicyApprovals = PolicyApprovals()
     """What every handoff needs at least before a pod of its candidate exists."""
+    freeze: Annotated[tuple[Freeze, ...], ListOf(32)] = ()
+    """Times in which no candidate starts and no weight rises; harm is acted on all the same."""
     limits: Limits = Limits()
     """Bounds on what handoffs may ask for."""
     defaults: Defaults = Defaults()

@@ -180,6 +180,7 @@ class Reason(StrEnum):
 
     # People
     PAUSED = "Paused"
+    FROZEN = "Frozen"
     RESUMED = "Resumed"
     ABORTED = "Aborted"
     MANUAL_GATE = "ManualGate"

@@ -34,6 +34,7 @@ from modelhandoff.errors import HandoffError, InvalidSpecError, cut
 from modelhandoff.rollout.snapshot import (
     ApprovalView,
     AttemptView,
+    FreezeView,
     HandoffView,
     JobView,
     PodView,
@@ -75,6 +76,7 @@ def snapshot(
         jobs=_jobs(store, key),
         approvals=_approvals(store, key),
         approving_accounts=_approving_accounts(store, raw),
+        freezes=_freezes(store, raw),
     )
 
 
@@ -178,12 +180,24 @@ def _approving_accounts(store: Store, handoff: Raw) -> frozenset[str]:
 
     Nobody's approval counts for longer than the policy says so, also while an attempt waits.
     """
-    spec = handoff.get("spec")
-    named = _policy_name(spec) if isinstance(spec, Mapping) else ""
-    found = store.get(POLICY, "", named or DEFAULT_POLICY)
-    rules = ((found or {}).get("spec") or {}).get("approvals")
+    rules = _policy_now(store, handoff).get("approvals")
     listed = rules.get("serviceAccounts") if isinstance(rules, Mapping) else None
     return frozenset(one for one in listed or () if isinstance(one, str))
+
+
+def _freezes(store: Store, handoff: Raw) -> tuple[FreezeView, ...]:
+    """The policy's freeze windows as they are now: they reach what is under way, too."""
+    listed = _policy_now(store, handoff).get("freeze")
+    found = (views.freeze(one) for one in listed) if isinstance(listed, list) else ()
+    return tuple(one for one in found if one is not None)
+
+
+def _policy_now(store: Store, handoff: Raw) -> Raw:
+    """The spec of a handoff's policy as it is stored, unchecked; empty where there is none."""
+    spec = handoff.get("spec")
+    named = _policy_name(spec) if isinstance(spec, Mapping) else ""
+    found = (store.get(POLICY, "", named or DEFAULT_POLICY) or {}).get("spec")
+    return found if isinstance(found, Mapping) else {}
 
 
 def _attempts(store: Store, key: HandoffKey, uid: str) -> tuple[AttemptView, ...]:

@@ -17,6 +17,7 @@ from modelhandoff.cluster.warmup import WARMUP
 from modelhandoff.errors import cut
 from modelhandoff.rollout.snapshot import (
     ApprovalView,
+    FreezeView,
     JobView,
     PodView,
     ServiceView,
@@ -218,6 +219,16 @@ def approval(raw: Raw) -> ApprovalView:
         comment=_word(spec, "comment"),
         status=status if isinstance(status, Mapping) else {},
     )
+
+
+def freeze(raw: Any) -> FreezeView | None:
+    """A freeze window; ``None`` for what has no two times."""
+    if not isinstance(raw, Mapping):
+        return None
+    start, until = moment(raw.get("from")), moment(raw.get("until"))
+    if start is None or until is None:
+        return None
+    return FreezeView(start, until, _word(raw, "reason"))
 
 
 def _word(tree: Any, key: str) -> str:

@@ -16,6 +16,7 @@ from modelhandoff.rollout.actions import ApplyRoute, Event, ScaleWorkload
 from modelhandoff.rollout.attempt import Stamp
 from modelhandoff.rollout.context import Context, Move
 from modelhandoff.rollout.diagnosis import diagnose
+from modelhandoff.rollout.freezing import frozen, frozen_until
 from modelhandoff.rollout.guards import guard_baseline, guard_pods, guard_route
 from modelhandoff.rollout.hardware import other_hardware
 from modelhandoff.rollout.ignorance import hold_on_ignorance, release
@@ -89,7 +90,9 @@ def traffic(ctx: Context) -> Move | None:
     wanted = str(Stamp(attempt.name, stage_name(ctx), weight))
     if route.stamp != wanted or ctx.candidate_weight != weight:
         if paused(ctx) and ctx.candidate_weight < weight:
-            return Move(reason=Reason.PAUSED, sentence="Paused; weights stay as they are.")
+            freeze = frozen(ctx)
+            left = (freeze.until - ctx.now).total_seconds() if freeze else None
+            return Move(reason=_held_by(ctx), sentence=_paused_sentence(ctx), wait=left)
         return Move(
             ApplyRoute(
                 route.resource_version,
@@ -114,12 +117,14 @@ def pause(ctx: Context) -> Move | None:
     """A pause that begins or ends is written down: it stops the clocks, never the judging."""
     state, wanted = ctx.state, paused(ctx)
     if wanted and state.paused_at is None:
-        state = state.but(paused_at=ctx.now).note(ctx.now, "Paused.")
+        freeze, reason = frozen(ctx), _held_by(ctx)
+        why = f"Paused, {frozen_until(freeze)}" if freeze else "Paused"
+        state = state.but(paused_at=ctx.now).note(ctx.now, f"{why}.")
         return Move(
             ctx.write(with_evidence(ctx, state)),
-            reason=Reason.PAUSED,
-            sentence="Paused: the weight stays, harm is still acted on.",
-            events=(Event(Reason.PAUSED, "paused; harm is still acted on"),),
+            reason=reason,
+            sentence=f"{why}: the weight stays, harm is still acted on.",
+            events=(Event(reason, f"{why}; harm is still acted on"),),
         )
     if not wanted and state.paused_at is not None:
         total = state.paused_for(ctx.now).total_seconds()
@@ -137,6 +142,8 @@ def manual_promotion(ctx: Context) -> Move | None:
     """A person promotes; refused while a guardrail fails or evidence of harm is growing."""
     attempt = ctx.attempt
     if attempt is None or ctx.handoff.annotations.get(names.ANNOTATION_PROMOTE) != attempt.name:
+        return None
+    if frozen(ctx) is not None:
         return None
     verdict = verdict_of(ctx)
     if verdict is None or ignorant(ctx):
@@ -200,7 +207,7 @@ def collect(ctx: Context) -> Move:
         )
     wait = got.next_due if got else None
     if paused(ctx):
-        return Move(reason=Reason.PAUSED, sentence=_paused_sentence(ctx), wait=wait)
+        return Move(reason=_held_by(ctx), sentence=_paused_sentence(ctx), wait=wait)
     manual = (
         verdict is not None
         and verdict.decision is Judgement.Promote
@@ -235,8 +242,14 @@ _RULES: tuple[Callable[[Context], Move | None], ...] = (
 )
 
 
+def _held_by(ctx: Context) -> Reason:
+    return Reason.PAUSED if frozen(ctx) is None else Reason.FROZEN
+
+
 def _paused_sentence(ctx: Context) -> str:
-    return f"Paused at {ctx.candidate_weight} %: the weight stays, harm is still acted on."
+    freeze = frozen(ctx)
+    why = f", {frozen_until(freeze)}" if freeze else ""
+    return f"Paused at {ctx.candidate_weight} %{why}: the weight stays, harm is still acted on."
 
 
 def _landed(ctx: Context, weight: int) -> Move:

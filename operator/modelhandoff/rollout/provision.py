@@ -21,6 +21,7 @@ from modelhandoff.rollout.attempt import Stamp
 from modelhandoff.rollout.capacity import canary_replicas
 from modelhandoff.rollout.context import KIND_INITIAL, KIND_REFRESH, KIND_ROLLOUT, Context, Move
 from modelhandoff.rollout.diagnosis import Problem, diagnose
+from modelhandoff.rollout.freezing import await_thaw
 from modelhandoff.rollout.hardware import other_hardware
 from modelhandoff.rollout.latching import latch, take_down
 from modelhandoff.rollout.verifying import verify
@@ -33,7 +34,7 @@ def begin(ctx: Context) -> Move:
     """Pending: nothing stands in the way, so the attempt starts."""
     if ctx.attempt is None:
         raise ValueError("no attempt to begin")
-    early = no_traffic_yet(ctx) or verify(ctx) or await_approval(ctx)
+    early = no_traffic_yet(ctx) or verify(ctx) or await_approval(ctx) or await_thaw(ctx)
     if early is not None:
         return early
     if ctx.attempt.kind == KIND_REFRESH:

@@ -213,6 +213,15 @@ class ApprovalView:
 
 
 @dataclass(frozen=True, slots=True)
+class FreezeView:
+    """A time in which nothing new comes to production, from the policy."""
+
+    start: datetime
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything one pass may look at, read at one moment.
 
@@ -224,6 +233,7 @@ class Snapshot:
         conflicting_routes: ``namespace/name`` of other routes on the same gateway, host, match.
         approvals: oldest first.
         approving_accounts: service accounts that the policy lets approve.
+        freezes: the policy's freeze windows, past ones and future ones too.
     """
 
     now: datetime
@@ -236,3 +246,4 @@ class Snapshot:
     jobs: Mapping[str, JobView] = field(default_factory=dict)
     approvals: tuple[ApprovalView, ...] = ()
     approving_accounts: frozenset[str] = frozenset()
+    freezes: tuple[FreezeView, ...] = ()

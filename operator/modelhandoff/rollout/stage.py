@@ -11,6 +11,7 @@ from modelhandoff.rollout.actions import ApplyRoute, Event
 from modelhandoff.rollout.attempt import AttemptState, Stamp, Withheld
 from modelhandoff.rollout.capacity import canary_replicas
 from modelhandoff.rollout.context import Context, Move
+from modelhandoff.rollout.freezing import frozen
 from modelhandoff.rollout.measure import Stage
 
 MAX_STAGES = 60
@@ -28,9 +29,11 @@ def ignorant(ctx: Context) -> bool:
 
 
 def paused(ctx: Context) -> bool:
-    """Whether a person or Git asks to hold the present step."""
+    """Whether a person, Git or a freeze asks to hold the present step."""
     spec, attempt = ctx.handoff.raw_spec, ctx.attempt
     asked = ctx.handoff.annotations.get(names.ANNOTATION_PAUSE)
+    if frozen(ctx) is not None:
+        return True
     return bool(spec.get("suspend")) or (
         asked is not None and attempt is not None and asked == attempt.name
     )

@@ -182,7 +182,12 @@ def _values(ctx: Context, move: Move, sentence: str) -> Mapping[ConditionType, _
         reason = str(Reason.STEADY)
     elif attempt is not None and state.phase.terminal and _current(ctx) and not move.stalled:
         reason = str(state.phase)
-    paused = move.reason in (Reason.PAUSED, Reason.MANUAL_GATE, Reason.AWAITING_APPROVAL)
+    paused = move.reason in (
+        Reason.PAUSED,
+        Reason.FROZEN,
+        Reason.MANUAL_GATE,
+        Reason.AWAITING_APPROVAL,
+    )
     return {
         ConditionType.READY: ("True" if steady else "False", reason, sentence),
         ConditionType.RECONCILING: (

@@ -17,6 +17,7 @@ from e2e.cluster import ClusterError, ControlPlane
 from modelhandoff.api import names
 from modelhandoff.api.approval import ApprovalSpec
 from modelhandoff.api.hashing import bundle_hash, revision_hash
+from modelhandoff.api.policy import PolicySpec
 from modelhandoff.api.resolve import resolve
 from modelhandoff.cli.kubectl import signing
 from modelhandoff.cli.kubectl.entry import main
@@ -237,6 +238,33 @@ class TestAuthors:
         said = refusal(adopting, "ana")
         assert "spec.baseline.workloadRef.name: ana has no right to change this Deployment" in said
         assert refusal(adopting, "dan") == ""
+
+
+@pytest.mark.parametrize(
+    ("until", "said"),
+    [
+        ("2027-01-04T07:00:00Z", ""),
+        ("2026-12-18T18:00:00Z", "spec.freeze[0].until: Invalid value"),
+        ("2026-12-18T19:00:00+02:00", "the freeze is over before it begins"),
+        ("next year", "spec.freeze[0].until"),
+    ],
+)
+def test_a_freeze_ends_after_it_begins(plane: ControlPlane, until: str, said: str) -> None:
+    policy = {
+        "apiVersion": names.API_VERSION,
+        "kind": "HandoffPolicy",
+        "metadata": {"name": "strict"},
+        "spec": {"freeze": [{"from": "2026-12-18T18:00:00Z", "until": until, "reason": "x"}]},
+    }
+    refused = refusal_of(plane, policy)
+    assert bool(refused) == bool(said)
+    assert said in refused
+    try:
+        PolicySpec.model_validate(policy["spec"])
+    except ValidationError:
+        assert refused
+    else:
+        assert not refused
 
 
 def test_the_expressions_are_sound(plane: ControlPlane) -> None:

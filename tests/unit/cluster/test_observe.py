@@ -572,3 +572,11 @@ def test_an_approval_of_any_shape_reads_as_empty_words():
 )
 def test_the_policy_lists_the_machines_that_may_approve(spec, accounts):
     assert len(seen(mine(), policy(**spec)).approving_accounts) == accounts
+
+
+def test_freezes_are_the_policys_as_it_is_now():
+    window = {"from": AT, "until": "2026-03-03T09:00:00Z", "reason": "month end"}
+    (found,) = seen(mine(), policy(freeze=[window, "odd", {"from": AT}, None])).freezes
+    assert (found.start.hour, found.until.day, found.reason) == (9, 3, "month end")
+    assert seen(mine(), policy(freeze="odd")).freezes == ()
+    assert seen(mine()).freezes == ()

@@ -50,6 +50,7 @@ from modelhandoff.rollout.decide import decide
 from modelhandoff.rollout.snapshot import (
     ApprovalView,
     AttemptView,
+    FreezeView,
     HandoffView,
     JobView,
     PodView,
@@ -112,6 +113,7 @@ class Model:
     products: dict[str, str] = field(default_factory=dict)
     approvals: dict[str, ApprovalView] = field(default_factory=dict)
     accounts: frozenset[str] = frozenset()
+    freezes: tuple[FreezeView, ...] = ()
     said: Verdict | None = None
     unknown: str = ""
     writes: list[Any] = field(default_factory=list)
@@ -155,6 +157,7 @@ class Model:
                 sorted(self.approvals.values(), key=lambda a: (a.created or self.now, a.name))
             ),
             approving_accounts=self.accounts,
+            freezes=self.freezes,
         )
 
     def receipt(self) -> str:

@@ -133,6 +133,11 @@ GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
                 "people have to sign before a pod exists; the message names the roles",
                 "they run `kubectl handoff approve`",
             ),
+            (
+                ("Frozen",),
+                "the policy lets nothing new come to production until the time in the message",
+                "wait; harm is still acted on",
+            ),
             (("Approved", "ApprovalNotRequired"), "nobody's signature is missing", _NOTHING),
             (
                 ("ApprovalRejected",),
