@@ -22,6 +22,7 @@ from modelhandoff.api.serving import Gpu, Protocol, Serving
 # Serving is part of the candidate; it lives in a module of its own only for its size.
 __all__ = [
     "MAX_SAFE_INTEGER",
+    "PICKLED",
     "Artifact",
     "ArtifactRole",
     "Candidate",
@@ -50,6 +51,10 @@ class ModelFormat(Word):
     SKLEARN = "SKLearn"
     TORCH = "Torch"
     CUSTOM = "Custom"
+
+
+PICKLED = frozenset({ModelFormat.SKLEARN, ModelFormat.TORCH})
+"""Formats that are loaded by unpickling."""
 
 
 class ArtifactRole(Word):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit
 
+from modelhandoff.api.candidate import PICKLED, ModelFormat
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.policy import PolicySpec
 from modelhandoff.api.quantities import format_duration
@@ -26,6 +27,7 @@ def policy_violations(
     return [
         *_image(spec, policy),
         *_artifacts(spec, policy),
+        *_format(spec, policy),
         *_limits(spec, policy),
         *_approvals(spec, policy),
         *_source(spec, policy, other_sources),
@@ -65,6 +67,17 @@ def _matches(host: str, allowed: str) -> bool:
     if allowed.startswith("*."):
         return host.endswith(allowed[1:]) and len(host) > len(allowed) - 1
     return host == allowed
+
+
+def _format(spec: ModelHandoffSpec, policy: PolicySpec) -> Iterable[InvalidInputError]:
+    declared = spec.candidate.model.format
+    if declared in PICKLED and not policy.allow_pickle:
+        yield InvalidInputError(
+            "spec.candidate.model.format",
+            "the policy allows no format that runs code when it is loaded",
+            declared,
+            ", ".join(f for f in ModelFormat if f not in PICKLED),
+        )
 
 
 def _limits(spec: ModelHandoffSpec, policy: PolicySpec) -> Iterable[InvalidInputError]:

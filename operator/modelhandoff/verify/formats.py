@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from modelhandoff.api.candidate import ArtifactRole, ModelFormat
+from modelhandoff.api.candidate import PICKLED, ArtifactRole, ModelFormat
 from modelhandoff.verify.bundle import Bundle
 from modelhandoff.verify.findings import Failed, Found, Skipped
 
 HEAD: Final = 64 * 1024
-_PICKLED: Final = frozenset({ModelFormat.SKLEARN, ModelFormat.TORCH})
 _GRAPH: Final = 7
 _ONNX_FIELDS: Final = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
 """Fields of onnx.ModelProto; the graph is field 7."""
@@ -50,7 +49,7 @@ def model_format(bundle: Bundle) -> Found:
     if not size:
         raise Failed(f"{path.name}: is empty; allowed a model of format {declared}")
     kind = kind_of(path)
-    if "pickle" in kind and declared not in _PICKLED:
+    if "pickle" in kind and declared not in PICKLED:
         raise Failed(
             f"{path.name}: is a {kind}, which runs code when it is loaded; "
             f"allowed a model of format {declared}"
