@@ -120,9 +120,6 @@ class PolicySpec(SpecModel):
     allow_pickle: bool = False
     """Whether models may have a format that is loaded by unpickling, SKLearn or Torch: whoever
     makes such a file runs code in the serving pod."""
-    allow_pickle: bool = False
-    """Whether models may have a format that is loaded by unpickling, SKLearn or Torch: whoever
-    makes such a file runs code in the serving pod."""
     allow_direct_initial: bool = True
     """Whether a first version may serve without a baseline to compare with."""
     approvals: PolicyApprovals = PolicyApprovals()
