@@ -13,6 +13,7 @@ from modelhandoff.cli.kubectl.heartbeat import listen
 from modelhandoff.cli.kubectl.printing import coloured, echo
 from modelhandoff.cli.kubectl.problem import Code, DeniedError, MissingError, Trouble
 from modelhandoff.cluster.kinds import (
+    APPROVAL,
     ATTEMPT,
     DEPLOYMENT,
     HANDOFF,
@@ -36,6 +37,13 @@ _REVIEW = Kind(
     "v1",
     "selfsubjectaccessreviews",
     "SelfSubjectAccessReview",
+    namespaced=False,
+)
+_ADMISSION = Kind(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingadmissionpolicies",
+    "ValidatingAdmissionPolicy",
     namespaced=False,
 )
 _LEASE_PATIENCE = 4.0
@@ -95,10 +103,11 @@ def run(api: Api, operator_namespace: str) -> Iterable[Check]:
     yield from _rights(api)
     yield from _gateway(api)
     yield from _policies(api)
+    yield _signatures(api)
 
 
 def _crds(api: Api) -> Iterable[Check]:
-    for kind in (HANDOFF, ATTEMPT, POLICY):
+    for kind in (HANDOFF, ATTEMPT, APPROVAL, POLICY):
         name = f"{kind.plural}.{kind.group}"
         try:
             found = api.get(_CRD, None, name)
@@ -288,6 +297,34 @@ def _policies(api: Api) -> Iterable[Check]:
         )
     for one in policies:
         yield from _sources(api, one)
+
+
+def _signatures(api: Api) -> Check:
+    """Whether the API server itself holds an approval to the user who makes it."""
+    what = "signatures"
+    try:
+        policies = api.list(_ADMISSION, None)
+    except (MissingError, DeniedError) as failure:
+        return Check(Mark.UNKNOWN, what, cut(failure, 200))
+    guarding = [one["metadata"]["name"] for one in policies if APPROVAL.plural in _guarded(one)]
+    if guarding:
+        return Check(Mark.GOOD, what, f"approvals are checked by admission ({guarding[0]})")
+    return Check(
+        Mark.WARNING,
+        what,
+        "no admission policy proves who signs an approval",
+        "helm upgrade ... --set admission.enabled=true (see docs/approvals.md)",
+    )
+
+
+def _guarded(policy: Raw) -> set[str]:
+    """Resources that an admission policy looks at."""
+    constraints = (policy.get("spec") or {}).get("matchConstraints") or {}
+    return {
+        str(resource)
+        for rule in constraints.get("resourceRules") or ()
+        for resource in rule.get("resources") or ()
+    }
 
 
 def _sources(api: Api, policy: Raw) -> Iterable[Check]:

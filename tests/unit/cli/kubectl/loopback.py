@@ -23,7 +23,14 @@ _CRD = Kind(
     "CustomResourceDefinition",
     namespaced=False,
 )
-_ALL = {**KINDS, _GATEWAY.plural: _GATEWAY, _CRD.plural: _CRD}
+_ADMISSION = Kind(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingadmissionpolicies",
+    "ValidatingAdmissionPolicy",
+    namespaced=False,
+)
+_ALL = {**KINDS, _ADMISSION.plural: _ADMISSION, _GATEWAY.plural: _GATEWAY, _CRD.plural: _CRD}
 TOKEN = "a-token"
 
 

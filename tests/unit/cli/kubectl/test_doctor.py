@@ -31,6 +31,11 @@ def healthy(server, monkeypatch):
             {"name": "default", "url": "http://prometheus.monitoring.svc:9090"}
         ]},
     })  # fmt: skip
+    rules = [{"apiGroups": [names.GROUP], "resources": [names.APPROVALS]}]
+    server.add("validatingadmissionpolicies", {
+        "metadata": {"name": "approvals"},
+        "spec": {"matchConstraints": {"resourceRules": rules}},
+    })  # fmt: skip
     server.raw[PROXY] = {"status": "success"}
     return server
 
@@ -39,8 +44,18 @@ def test_a_sound_installation_is_all_green(healthy, call):
     answer = call("doctor")
 
     assert answer.code == 0, answer.out
-    assert "8 of 8 checks are fine, 0 are broken." in answer.out
+    assert "10 of 10 checks are fine, 0 are broken." in answer.out
     assert "version v1.37.0" in answer.out
+
+
+def test_nothing_proves_who_signs(healthy, call):
+    healthy.remove("validatingadmissionpolicies", None, "approvals")
+
+    answer = call("doctor")
+
+    assert answer.code == 0
+    assert "! signatures: no admission policy proves who signs an approval." in answer.out
+    assert "admission.enabled=true" in answer.out
 
 
 def test_missing_crds(healthy, call):

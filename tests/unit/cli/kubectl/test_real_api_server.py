@@ -197,6 +197,6 @@ def test_lint_finds_what_the_server_refuses(running, call: Call, tmp_path):
 def test_the_installed_crds_are_the_ones_this_program_knows(running, call: Call):
     out = call("doctor").out
 
-    for kind in ("ModelHandoff", "HandoffAttempt", "HandoffPolicy"):
+    for kind in ("ModelHandoff", "HandoffAttempt", "HandoffApproval", "HandoffPolicy"):
         assert f"✓ CRD {kind}: v1alpha1 is served, as this program" in out
     assert "✗ operator: there is none" in out
