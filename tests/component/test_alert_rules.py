@@ -11,6 +11,7 @@ import yaml
 
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.resolve import resolve
+from modelhandoff.observability import boards
 from modelhandoff.observability.alert import document
 from modelhandoff.observability.handoff_alerts import handoff_groups
 from modelhandoff.observability.operator_alerts import GROUPS
@@ -95,3 +96,20 @@ def test_rules_over_every_server_and_odd_series_are_legal(promtool: Path, tmp_pa
     spec = resolve(builders.spec(monitoring={"metrics": ODD}))
     told = run(promtool, "check", "rules", write(tmp_path / "odd.yaml", spec))
     assert f"{len(ODD) + 2} rules found" in told
+
+
+def test_every_query_of_the_dashboards_is_legal(promtool: Path, tmp_path: Path) -> None:
+    made = [boards.operator_board(), boards.handoffs_board()]
+    for metrics in (builders.spec()["monitoring"]["metrics"], ODD):
+        spec = resolve(builders.spec(monitoring={"metrics": metrics}))
+        made.append(boards.handoff_board("fraud", "payments", spec))
+    queries = [
+        target["expr"].replace("$namespace", ".*").replace("$handoff", ".*")
+        for board in made
+        for panel in board["panels"]
+        for target in panel.get("targets", ())
+    ]
+    rules = [{"record": f"panel:{number}", "expr": query} for number, query in enumerate(queries)]
+    file = tmp_path / "panels.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    assert f"{len(queries)} rules found" in run(promtool, "check", "rules", "--lint=none", file)

@@ -92,6 +92,8 @@ class Telemetry:
             ["error"],
             registry=self.registry,
         )
+        # Born before the first one happens: an increase from nothing to 1 is none to Prometheus.
+        self.failures.labels("Bug")
         self.leader = Gauge(
             "modelhandoff_leader", "1 while this process leads.", registry=self.registry
         )

@@ -18,6 +18,7 @@ _STATUS = (
     "`kubectl handoff status {{ $labels.handoff }} -n {{ $labels.namespace }}` says what is going "
     "on and what to do next."
 )
+_REFUSED = 'modelhandoff_api_requests_total{code=~"401|403"}'
 _LOGS = "Read `kubectl logs deployment/modelhandoff -n {{ $labels.namespace }}`."
 
 OPERATOR = Group(
@@ -75,8 +76,9 @@ OPERATOR = Group(
         ),
         Alert(
             "ModelHandoffNoRights",
-            "sum by (namespace, verb, kind) (increase("
-            'modelhandoff_api_requests_total{code=~"401|403"}[15m])) > 0',
+            # The first refusal makes the series, which is no increase.
+            f"sum by (namespace, verb, kind) (increase({_REFUSED}[15m])) > 0"
+            f" or sum by (namespace, verb, kind) ({_REFUSED} unless {_REFUSED} offset 15m) > 0",
             Severity.WARNING,
             "The operator may not {{ $labels.verb }} {{ $labels.kind }}",
             "The API server refuses a request for lack of rights: a role was changed, or an "

@@ -165,6 +165,9 @@ class TestMetrics:
         assert "SomebodysOwnWord" not in text
         assert "Excellent" not in text
 
+    def test_the_first_bug_can_be_seen_as_an_increase(self) -> None:
+        assert series(Telemetry())['modelhandoff_reconcile_failures_total{error="Bug"}'] == 0
+
     def test_two_processes_in_one_interpreter_do_not_share_counters(self) -> None:
         first, second = Telemetry(), Telemetry()
         first.request("get", "pods", 200)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -212,16 +213,12 @@ def test_what_is_checked_in_is_what_the_code_says(call):
 
 
 def test_an_old_file_is_noticed(call, tmp_path):
-    chart, docs = tmp_path / "charts/modelhandoff", tmp_path / "docs"
-    chart.mkdir(parents=True)
-    docs.mkdir()
-    for name in ("values.yaml", "values.schema.json"):
-        (chart / name).write_text((ROOT / "charts/modelhandoff" / name).read_text())
-    for name in ("alerts.md", "install.md"):
-        (docs / name).write_text((ROOT / "docs" / name).read_text())
+    for folder in ("charts", "docs", "examples", "integrations"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    rules = tmp_path / "charts/modelhandoff/files/rules.yaml"
     assert call("generate", "--root", tmp_path).exit_code == 0
     assert call("generate", "--check", "--root", tmp_path).exit_code == 0
-    (chart / "files/rules.yaml").write_text("groups: []\n")
+    rules.write_text("groups: []\n")
     refused = call("generate", "--check", "--root", tmp_path)
     assert refused.exit_code == 1
     assert refused.stderr == (
