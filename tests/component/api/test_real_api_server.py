@@ -230,6 +230,42 @@ def test_the_largest_attempt_fits_and_a_larger_one_is_refused_as_a_whole(server)
     assert "looks" not in server.write_status("fraud-large", {})["status"]
 
 
+def test_what_verification_needs_is_asked_for_alike(server):
+    """Every way to declare checks, with and without the files and formats that they need."""
+    rng = random.Random(SEED)
+    optional = ("TestData", "ModelCard", "Environment", "SBOM", "ApiContract")
+    tensor = {"name": "x", "datatype": "FP32", "shape": [-1, 8]}
+    governance: list[dict[str, Any]] = [
+        {},
+        {"pinnedEnvironment": True},
+        {"pinnedEnvironment": False},
+        {"pinnedEnvironment": False, "sbom": {"maxSeverity": "High"}},
+        {"modelCard": {}},
+        {"modelCard": {"requiredSections": ["bias"]}, "pinnedEnvironment": True},
+    ]
+    taken = refused = 0
+    for _ in range(MUTANTS // 2):
+        manifest = handoff()
+        body = manifest["spec"]
+        artifacts = body["candidate"]["artifacts"]
+        artifacts += [{**artifacts[0], "role": r} for r in optional if rng.random() < 0.6]
+        if rng.random() < 0.5:
+            body["candidate"]["model"]["format"] = rng.choice(["ONNX", "ONNX", "Torch", "Custom"])
+        if rng.random() < 0.5:
+            body["acceptance"] = rng.choice([{"smoke": {}}, {"smoke": {"topK": 3}}])
+        if rng.random() < 0.5:
+            body["governance"] = rng.choice(governance)
+        if rng.random() < 0.3:
+            body["contracts"]["api"][rng.choice(["inputs", "outputs"])] = [tensor]
+        theirs, message = server.refusal(manifest)
+        ours = {error.path for error in check(manifest)}
+        assert (message != "") == bool(ours), (message, ours)
+        # A block that is wrong in itself hides from us what is wrong around it.
+        assert ours <= theirs
+        taken, refused = taken + (not ours), refused + bool(ours)
+    assert min(taken, refused) > MUTANTS // 20
+
+
 # Mutants: our own check may be stricter than the API server, never laxer, and names the place.
 
 WRONG = [
