@@ -32,6 +32,7 @@ SPARE: dict[Right, str] = {
     ("policy", "poddisruptionbudgets", "create"): "a version with more than one pod",
     ("policy", "poddisruptionbudgets", "patch"): "a version with more than one pod",
     ("modelhandoff.dev", "handoffattempts", "patch"): "a new leader's epoch",
+    ("modelhandoff.dev", "handoffattempts", "operate"): "admission asks for it, no request does",
     ("modelhandoff.dev", "handoffapprovals/status", "update"): "a handoff that people approve",
     ("modelhandoff.dev", "handoffattempts", "delete"): "attempts beyond the history limit",
     ("gateway.networking.k8s.io", "httproutes", "delete"): "deleted before anything was stable",

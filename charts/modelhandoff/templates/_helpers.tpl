@@ -58,7 +58,8 @@ readOnlyRootFilesystem: true
   verbs: [update]
 - apiGroups: [modelhandoff.dev]
   resources: [handoffattempts]
-  verbs: [get, list, watch, create, patch, delete]
+  # operate: no verb of the API, but what admission asks of whoever writes attempts and statuses.
+  verbs: [get, list, watch, create, patch, delete, operate]
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]

@@ -83,6 +83,11 @@ WRITES_HANDOFFS = {
     "verbs": ["create", "get", "patch", "update"],
 }
 
+EDITS = {
+    "apiGroups": [names.GROUP],
+    "resources": [names.ATTEMPTS, f"{names.ATTEMPTS}/status"],
+    "verbs": ["create", "get", "patch", "update"],
+}
 READS = {
     "apiGroups": [names.GROUP],
     "resources": [names.HANDOFFS, names.ATTEMPTS, names.APPROVALS],
@@ -116,7 +121,10 @@ def in_force(plane: ControlPlane) -> None:
     """A new policy takes effect within seconds."""
     deadline = time.monotonic() + 60
     forged = [approval("Any", "nobody at all"), author(handoff(), "nobody at all")]
-    while not all(refusal_of(plane, one) for one in forged):
+    plane.apply(role("nobody", "nobody", EDITS))
+    while not all(
+        [*(refusal_of(plane, one) for one in forged), refusal_of(plane, attempt("x"), "nobody")]
+    ):
         assert time.monotonic() < deadline, "the policies have no effect"
         time.sleep(0.2)
 
@@ -133,6 +141,22 @@ def approval(as_role: str = "DataScience", approver: str = "ana", **more: Any) -
             "decision": "Approve",
             "approver": approver,
             **more,
+        },
+    }
+
+
+def attempt(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": "HandoffAttempt",
+        "metadata": {"name": name, "namespace": "payments"},
+        "spec": {
+            "handoffRef": {"name": "fraud", "uid": "1"},
+            "bundleHash": BUNDLE,
+            "revision": BUNDLE,
+            "ordinal": 1,
+            "kind": "Rollout",
+            "snapshot": "{}",
         },
     }
 
@@ -202,6 +226,42 @@ class TestSigning:
                 "patch", made, "-n", "payments", "--type=merge",
                 "-p", json.dumps({"spec": {"approver": "bo"}}),
             )  # fmt: skip
+
+
+class TestRecords:
+    """Attempts and statuses are evidence: the right to edit objects is not enough."""
+
+    def test_an_editor_forges_no_attempt_and_no_status(
+        self, plane: ControlPlane, refusal: Refusal
+    ) -> None:
+        plane.apply(
+            [
+                *role("editor", "eve", EDITS),
+                *role("operator", "olga", EDITS, {
+                    "apiGroups": [names.GROUP], "resources": [names.ATTEMPTS],
+                    "verbs": ["operate"],
+                }),
+                attempt("fraud-forged"),
+            ]
+        )  # fmt: skip
+        new = attempt("fraud-new")
+        said = refusal(new, "eve")
+        assert "attempts and statuses are written by the operator only; got eve" in said
+        assert refusal(new, "olga") == ""
+
+        def write(user: str, *more: str, body: dict[str, Any]) -> None:
+            plane.kubectl(
+                f"--as={user}", "patch", "handoffattempt", "fraud-forged", "-n", "payments",
+                "--type=merge", "-p", json.dumps(body), *more,
+            )  # fmt: skip
+
+        passed = {"status": {"approvals": [
+            {"role": "Risk", "approver": "ana", "name": "x", "at": "2026-03-02T09:00:00Z"}
+        ]}}  # fmt: skip
+        with pytest.raises(ClusterError, match="written by the operator only; got eve"):
+            write("eve", "--subresource=status", body=passed)
+        write("eve", body={"metadata": {"annotations": {"team": "risk"}}})
+        write("olga", "--subresource=status", body=passed)
 
 
 class TestAuthors:
