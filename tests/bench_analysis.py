@@ -119,6 +119,19 @@ def looks(one: Case, *, judged: bool, stored: bool = False) -> float:
     return best(work, 15)[0] / len(one.coming)
 
 
+def checkpoint(one: Case) -> tuple[float, float]:
+    """Seconds to write and to read one checkpoint, JSON included."""
+    text = json.dumps(one.evidence.to_json(), separators=(",", ":"))
+
+    def write() -> None:
+        json.dumps(one.evidence.to_json(), separators=(",", ":"))
+
+    def read() -> None:
+        Evidence.from_json(one.plan, json.loads(text))
+
+    return best(write, 60)[0], best(read, 60)[0]
+
+
 def fleet(kinds: tuple[str, ...], handoffs: int, *, judged: bool) -> tuple[float, float]:
     """(least, median) seconds of one pass over many handoffs."""
     made = [case(kinds, seed, coming=1) for seed in range(min(handoffs, 20))]
@@ -159,6 +172,11 @@ def main() -> None:
         print(f"| {name} | {1e6 * seen:.0f} us | {1e6 * told:.0f} us | "
               f"{1e6 * seen / 6:.0f} us ({1e6 * told / 6:.0f} us judged) | "
               f"{size / 1000:.1f} kB |")  # fmt: skip
+    print("\n| checkpoint of six metrics | written | read |")
+    print("|---|---|---|")
+    for name, kinds in (("six rates", RATES), ("two rates, two latencies, drift, mean", TYPICAL)):
+        written, read = checkpoint(case(kinds, 1))
+        print(f"| {name} | {1e6 * written:.0f} us | {1e6 * read:.0f} us |")
     print(f"\n| {asked.handoffs:,} handoffs x 6 metrics, one core | observe | and judge |")
     print("|---|---|---|")
     for name, kinds in (("six rates", RATES), ("two rates, two latencies, drift, mean", TYPICAL)):

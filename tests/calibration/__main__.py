@@ -67,7 +67,7 @@ def works(scale: float, only: str) -> list[Work]:
 
 def _groups(cell: RateCell) -> int:
     """Groups of 100 runs: 400 for error rates, 200 where only a median is asked."""
-    return 4 if cell.name.startswith(("false/", "falseproof/", "open/")) else 2
+    return 4 if cell.name.startswith(("false/", "falseproof/", "open/", "inherited/")) else 2
 
 
 def _twin(work: Work) -> bytes:

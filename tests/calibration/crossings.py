@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from modelhandoff.analysis import Evidence, Interval, Plan, Rate, RateHistory, RatePlan, observe
 from modelhandoff.analysis.evidence import readout
 from modelhandoff.analysis.history import rate_history
+from modelhandoff.analysis.past import MetricPast, added, learn, with_past
 from modelhandoff.analysis.synthetic import Noise, draw_events, event_levels
 from tests.calibration import world
 from tests.calibration.world import BASELINE, LOOKS, Size
@@ -50,6 +51,8 @@ class RateCell:
         halves: intervals carry two halves of the baseline (phi_split).
         twin: cells with the same twin see the same traffic.
         ramp: weights in percent by quarter of the run, instead of the fixed split.
+        earlier: looks of earlier healthy rollouts, whose evidence is the history (as in the
+            operator), under ``history_noise`` when it differs from the run's.
     """
 
     name: str
@@ -72,6 +75,7 @@ class RateCell:
     safe_margin: float | None = None
     delta_safe: float | None = None
     harm_margin: float = 1.25
+    earlier: tuple[int, ...] = ()
 
     def play(self, seeds: Sequence[np.random.SeedSequence]) -> list[tuple[float, float]]:
         """(look of the first harm crossing, of the first safe proof) per run; inf = never.
@@ -102,11 +106,37 @@ class RateCell:
             )
             for i, one in enumerate(histories)
         ]  # fmt: skip
+        if self.earlier:
+            found = self._inherited(found, rng)
         return copies(
             metrics=tuple(found), harm_level=1.0 / self.threshold, planned_looks=LOOKS,
             steps=self.ramp or (self.size.weight,), check_split=False, min_looks=2,
             split_halves=self.halves,
         )  # fmt: skip
+
+    def _inherited(self, first: list[RatePlan], rng: np.random.Generator) -> list[RatePlan]:
+        """Every copy with the history that its own earlier rollouts have left."""
+        known: dict[str, MetricPast] = {}
+        noise = self.history_noise or self.noise
+        plan = copies(metrics=tuple(first), steps=(self.size.weight,), check_split=False)
+        for looks in self.earlier:
+            evidence = Evidence.start(plan)
+            levels = event_levels(rng, noise, GROUP, looks)
+            sizes = float(self.size.candidate), float(self.size.baseline)
+            for look in range(1, looks + 1):
+                x, y = (
+                    draw_events(rng, n, self.baseline * level[:, look - 1], noise.burst).tolist()
+                    for n, level in zip(sizes, levels, strict=True)
+                )
+                rates = {f"r{i}": Rate((x[i], sizes[0]), (y[i], sizes[1])) for i in range(GROUP)}
+                evidence = observe(
+                    plan, evidence,
+                    Interval(look, 30.0 * look, 30.0 * look + 30.0, 0, self.size.weight, sizes,
+                             rates),
+                )  # fmt: skip
+            known = added(learn(plan, evidence, promoted=False), known)
+        found = [with_past(one, known[one.name]) for one in first]
+        return [one for one in found if isinstance(one, RatePlan)]
 
     def _sizes(self, look: int) -> tuple[float, float, int]:
         if not self.ramp:

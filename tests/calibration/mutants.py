@@ -51,8 +51,8 @@ def proofs_latched() -> Iterator[None]:
     original = JUDGE.check_all
     seen: dict[int, tuple[Any, set[int]]] = {}
 
-    def latched(c: Any, v: Any, r: Any) -> list[Any]:
-        found = original(c, v, r)
+    def latched(c: Any, v: Any, r: Any, *data: Any) -> list[Any]:
+        found = original(c, v, r, *data)
         _, proven = seen.setdefault(id(c), (c, set()))
         proven |= {at for at, check in enumerate(found) if _holds(check)}
         return [

@@ -162,6 +162,39 @@ def open_points() -> list[RateCell]:
     return out
 
 
+EARLIER: tuple[tuple[str, tuple[int, ...]], ...] = (
+    ("none", ()), ("one of 240", (240,)), ("two of 240", (240, 240)), ("six of 40", (40,) * 6),
+)  # fmt: skip
+
+
+def inherited() -> list[RateCell]:
+    """What history from earlier rollouts changes, by how much of it there is."""
+    quiet = Noise()
+    slow, wild, bursts = Noise(arm_sd=0.3, rho=0.9), Noise(arm_sd=0.45, rho=0.9), Noise(burst=5.0)
+    cases: list[tuple[str, dict[str, object]]] = [
+        ("AR sd 0.3 rho 0.9", {"noise": slow}),
+        ("AR sd 0.45 rho 0.9", {"noise": wild}),
+        ("bursts 5", {"noise": bursts}),
+        ("quiet rollouts, then AR sd 0.3 rho 0.9", {"noise": slow, "history_noise": quiet}),
+        ("quiet rollouts, then bursts 5", {"noise": bursts, "history_noise": quiet}),
+    ]
+    out = [
+        _cell(f"inherited/{name}/{size}/{told}", size, changes, threshold=20.0, earlier=earlier)
+        for name, changes in cases
+        for size in (BIG, HUGE)
+        for told, earlier in EARLIER
+        if earlier or "history_noise" not in changes
+    ]
+    for name, candidate, onset in (("1 % from the start", 0.01, 0), ("1 % after 100", 0.01, 100)):
+        out += [
+            _cell(f"inherited/{name}/{size}/{told}", size, {}, candidate=candidate, onset=onset,
+                  earlier=earlier)
+            for size in (BIG, HUGE)
+            for told, earlier in EARLIER[:3]
+        ]  # fmt: skip
+    return out
+
+
 def _cell(name: str, size: Size, changes: dict[str, object], **more: object) -> RateCell:
     return RateCell(name, size, **changes, **more)  # type: ignore[arg-type]
 
@@ -170,4 +203,5 @@ def everything() -> Iterable[RateCell]:
     """All rate cells."""
     return (
         *false_rollbacks(), *delays(), *planned(), *proofs(), *false_proofs(), *open_points(),
+        *inherited(),
     )  # fmt: skip

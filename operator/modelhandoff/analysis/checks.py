@@ -67,9 +67,11 @@ def data_share(c: Compiled, v: Views) -> tuple[Array, bool]:
     return v["present"][rows].mean(axis=0), span >= budget
 
 
-def check_all(c: Compiled, v: Views, r: Readout) -> list[Check]:
-    """One check per metric."""
-    share, passed = data_share(c, v)
+def check_all(
+    c: Compiled, v: Views, r: Readout, data: tuple[Array, bool] | None = None
+) -> list[Check]:
+    """One check per metric; ``data`` from :func:`data_share`, if known."""
+    share, passed = data if data is not None else data_share(c, v)
     clock = max(float(v["clock"][CLOCK]), 1.0)
     looks = min(windows.length(clock), float(RING))
     sums, plain, filled = recent(v, clock, looks)

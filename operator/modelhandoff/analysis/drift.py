@@ -293,7 +293,14 @@ def reading(c: Compiled, v: Views, i: int, looks: float) -> DriftReading:
         level = c.plan.harm_level * c.share(metric)
         rho = prior_precision(optimum, level)
         var = d.variance[:started]
-        logs = np.where(d.ready[:started], log_one_sided(d.value[:started] - kappa, var, rho), 0.0)
+        # Harm by every start, and the safety proof by the first, in one go.
+        safe_rho = prior_precision(optimum, c.plan.safe_level)
+        every = log_one_sided(
+            np.append(d.value[:started] - kappa, kappa - d.value[0]),
+            np.append(var, var[0]),
+            np.append(np.full(started, rho), safe_rho),
+        )
+        logs = np.where(d.ready[:started], every[:started], 0.0)
         later = 0.5 / (most - 1.0) if most > 1 else 0.0
         ln_g = np.full(started, math.log(later) if later else 0.0)
         ln_g[0] = math.log(0.5)
@@ -302,8 +309,7 @@ def reading(c: Compiled, v: Views, i: int, looks: float) -> DriftReading:
         top = float(terms.max())
         log_harm = top + math.log(float(np.exp(terms - top).sum()))
         if d.ready[0]:
-            safe_rho = prior_precision(optimum, c.plan.safe_level)
-            log_safe = float(log_one_sided(kappa - d.value[0], d.variance[0], safe_rho))
+            log_safe = float(every[started])
     full = window[0] >= windows.length(looks) and window[1] >= 0.8 * window[0]
     n = float(min(d.n[0], d.nb[0]))
     need = max(PER_BIN * k, MIN_EXPECTED / max(float(d.smallest[0]), 1e-6))

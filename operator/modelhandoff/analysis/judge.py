@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modelhandoff.analysis import wording
 from modelhandoff.analysis.checks import Check, check_all, data_share, undetermined
@@ -55,13 +56,15 @@ def judge(plan: Plan, evidence: Evidence, progress: Progress, *, intervals: bool
     c = compiled(plan)
     v = views(plan, evidence)
     r = readout(plan, evidence)
-    checks = check_all(c, v, r)
+    share = data_share(c, v)
+    checks = check_all(c, v, r, share)
     picture = Picture(c, v, r, intervals=intervals)
     shown = [describe(picture, at, check) for at, check in enumerate(checks)]
     ranked = tuple(sorted(shown, key=lambda m: (-m.weighted_e, -m.log_e_harm)))
     case = _Case(
-        plan, evidence, progress, picture=picture, checks=checks, shown=shown, ranked=ranked
-    )
+        plan, evidence, progress, picture=picture, checks=checks, shown=shown, ranked=ranked,
+        share=share,
+    )  # fmt: skip
     decision, reason, message, blame = _decide(case)
     if decision is Decision.Rollback:
         ranked = tuple(replace(m, state=MetricState.Fail) if m.name in blame else m for m in ranked)
@@ -85,13 +88,14 @@ class _Case:
     def __init__(
         self, plan: Plan, evidence: Evidence, progress: Progress, *, picture: Picture,
         checks: list[Check], shown: list[MetricVerdict], ranked: tuple[MetricVerdict, ...],
+        share: tuple[NDArray[np.float64], bool],
     ) -> None:  # fmt: skip
         c, v, r = picture.c, picture.v, picture.r
         self.plan, self.evidence, self.progress = plan, evidence, progress
         self.c, self.v, self.r, self.checks = c, v, r, checks
         self.shown, self.ranked = shown, ranked
         self.looks = evidence.looks
-        self.share = data_share(c, v)
+        self.share = share
         self.alarms = tuple(
             feature.key
             for i, (_, feature, p) in enumerate(c.drift)

@@ -7,7 +7,7 @@ compact blob; the cut is computed from the plan alone.
 import base64
 import binascii
 import zlib
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class Layout:
         self._blocks: list[tuple[str, tuple[int, ...], int, int]] = []
         self._fill: list[float] = []
         self._pieces: list[tuple[int, int]] = []
+        self._cuts: tuple[NDArray[np.intp], NDArray[np.bool_]] | None = None
         self.size = 0
 
     def add(self, name: str, shape: tuple[int, ...], fill: float = 0.0, *, parts: int = 1) -> None:
@@ -54,8 +55,26 @@ class Layout:
 
     def pack(self, vector: Array) -> str:
         """The vector as text: per block the narrowest exact number type, deflated, base64."""
-        parts = [_narrow(vector[a:b]) for a, b in self._pieces]
-        return base64.b64encode(zlib.compress(b"".join(parts), 9)).decode()
+        kinds = self._kinds(vector)
+        parts = [
+            _narrow(vector[a:b], kind) for (a, b), kind in zip(self._pieces, kinds, strict=True)
+        ]
+        return base64.b64encode(zlib.compress(b"".join(parts), LEVEL)).decode()
+
+    def _kinds(self, vector: Array) -> list[int]:
+        """Per piece the narrowest of :data:`_KINDS` that holds its values exactly."""
+        if self._cuts is None:
+            starts = [a for a, b in self._pieces if b > a]
+            filled = np.array([b > a for a, b in self._pieces], dtype=bool)
+            self._cuts = np.array(starts, dtype=np.intp), filled
+        starts_, filled = self._cuts
+        whole = (vector == np.floor(vector)) & (vector < 2.0**32) & ~np.signbit(vector)
+        out = np.zeros(len(filled), dtype=np.intp)
+        if len(starts_):
+            top = np.maximum.reduceat(vector, starts_)
+            narrow = np.searchsorted((2.0**8, 2.0**16), top, side="right")
+            out[filled] = np.where(np.logical_and.reduceat(whole, starts_), narrow, WIDE)
+        return out.tolist()
 
     def unpack(self, text: Any, path: str) -> Array:
         """Read what :meth:`pack` wrote; anything else is refused."""
@@ -76,15 +95,13 @@ class Layout:
 
 
 _KINDS = ("<u1", "<u2", "<u4", "<f8")
+WIDE: Final = 3
+LEVEL: Final = 4
+"""Of deflation: 9 takes ten times as long and saves 2 %."""
 
 
-def _narrow(values: Array) -> bytes:
+def _narrow(values: Array, kind: int) -> bytes:
     """One tag byte, then the bytes of all values, grouped by significance."""
-    kind = 3
-    finite = bool(np.isfinite(values).all()) and not np.signbit(values).any()
-    top = float(values.max()) if values.size and finite else 0.0
-    if finite and top < 2**32 and bool((values == np.floor(values)).all()):
-        kind = 0 if top < 2**8 else 1 if top < 2**16 else 2
     cast = values.astype(_KINDS[kind])
     planes = cast.view(np.uint8).reshape(len(cast), cast.itemsize).T
     return bytes([kind]) + planes.tobytes()

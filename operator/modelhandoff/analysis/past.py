@@ -43,6 +43,8 @@ ENOUGH: Final = 240
 """Intervals without which there is no history: seven pairs of blocks of 32."""
 KEPT: Final = 2880.0
 """Intervals of history that count fully, a day of looks of 30 s; older ones fade."""
+MOST_PHI: Final = 1e6
+"""Beyond every noise that leaves anything to be judged."""
 MOST_PARTS: Final = 6
 """Edges kept per latency metric."""
 
@@ -88,7 +90,7 @@ class Pairs:
             if k >= MIN_PAIRS and vu > 0.0
         ]
         return Dispersion(
-            max(1.0, *found) if found else 1.0,
+            min(max(1.0, *found), MOST_PHI) if found else 1.0,
             self.information / max(self.intervals, 1.0),
             aged=True,
         )

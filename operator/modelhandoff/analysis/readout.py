@@ -170,13 +170,10 @@ def _series(c: Compiled, v: Views, row: int, looks: float) -> MeanReading:
     if found is None or not _ready(c, row, found) or optimum[0] <= 0.0:
         return MeanReading(0.0, 0.0, 0.0, found, 0.0, ready=False)
     sign = harm_sign(plan)
-    harm = _one_sided(
-        sign * found.estimate,
-        found.variance,
-        optimum[0],
-        c.plan.harm_level * c.share(one.metric),
-    )
-    safe = _one_sided(-sign * found.estimate, found.variance, optimum[0], c.plan.safe_level)
+    levels = c.plan.harm_level * c.share(one.metric), c.plan.safe_level
+    rho = np.array([prior_precision(optimum[0], level) for level in levels])
+    both = np.array((sign * found.estimate, -sign * found.estimate))
+    harm, safe = log_one_sided(both, np.full(2, found.variance), rho).tolist()
     lift = 0.0
     if plan.min_lift is not None and optimum[1] > 0.0:
         other = means.contrast(v, row, far, looks)
