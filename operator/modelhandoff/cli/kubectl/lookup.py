@@ -9,7 +9,7 @@ from typing import TypeVar
 from modelhandoff.api import names
 from modelhandoff.cli.kubectl.api import Api, Raw
 from modelhandoff.cli.kubectl.problem import DeniedError, MissingError, Trouble
-from modelhandoff.cluster.kinds import ATTEMPT, DEPLOYMENT, HANDOFF, HTTPROUTE, POD
+from modelhandoff.cluster.kinds import APPROVAL, ATTEMPT, DEPLOYMENT, HANDOFF, HTTPROUTE, POD
 
 T = TypeVar("T")
 _PREFIXES = frozenset(
@@ -141,6 +141,22 @@ def current_attempt(api: Api, handoff: Raw) -> Raw | None:
     if not name:
         return None
     return if_any(lambda: api.get(ATTEMPT, handoff["metadata"]["namespace"], name))
+
+
+def signed(api: Api, handoff: Raw, attempt: Raw | None) -> dict[str, str]:
+    """Role -> who has approved the attempt's bundle, as the operator counts it."""
+    recorded = status_of(attempt or {}).get("approvals") or ()
+    if recorded:
+        return {str(one["role"]): str(one["approver"]) for one in recorded}
+    meta = handoff["metadata"]
+    about = meta["name"], ((attempt or {}).get("spec") or {}).get("bundleHash")
+    found = {}
+    for one in if_any(lambda: api.list(APPROVAL, meta["namespace"])) or ():
+        spec = one.get("spec") or {}
+        names_it = (spec.get("handoffRef") or {}).get("name"), spec.get("bundleHash")
+        if names_it == about and status_of(one).get("reason") == "Counts":
+            found[str(spec.get("role"))] = str(spec.get("approver"))
+    return found
 
 
 def pods_of(api: Api, handoff: Raw) -> list[Raw] | None:

@@ -66,7 +66,7 @@ def sign(api: Api, name: str, wish: Wish, ask: Callable[[str], bool] | None = No
     spec = _frozen(on, attempt)
     roles: Sequence[str] = (spec.get("approvals") or {}).get("roles") or ()
     _open(on, wish, roles)
-    signed = _signed(api, on, attempt, bundle)
+    signed = lookup.signed(api, on.handoff, attempt)
     role = _role(on, wish, roles, signed)
     who = _who(api)
     tell = echo if wish.output is None else warn
@@ -126,21 +126,6 @@ def _open(on: Subject, wish: Wish, roles: Sequence[str]) -> None:
         raise Trouble(f"{on.place}: attempt {on.attempt} has ended ({on.phase})")
     if wish.decision == APPROVE and on.phase not in _BEFORE:
         raise Trouble(f"{on.place}: every role has approved; {on.model} is {on.phase}")
-
-
-def _signed(api: Api, on: Subject, attempt: Raw, bundle: str) -> dict[str, str]:
-    """Role -> who has approved this bundle, as the operator counts it."""
-    recorded = lookup.status_of(attempt).get("approvals") or ()
-    if recorded:
-        return {str(one["role"]): str(one["approver"]) for one in recorded}
-    found = lookup.if_any(lambda: api.list(APPROVAL, on.namespace)) or []
-    signed = {}
-    for one in found:
-        spec, status = one.get("spec") or {}, lookup.status_of(one)
-        about = (spec.get("handoffRef") or {}).get("name"), spec.get("bundleHash")
-        if about == (on.name, bundle) and status.get("reason") == "Counts":
-            signed[str(spec.get("role"))] = str(spec.get("approver"))
-    return signed
 
 
 def _role(on: Subject, wish: Wish, roles: Sequence[str], signed: dict[str, str]) -> str:

@@ -46,6 +46,7 @@ def render(view: View, *, plain: bool = False) -> Group:
     root = Tree(_headline(view, plain=plain), guide_style="dim")
     _arms(root, view, plain=plain)
     _traffic(root, view)
+    _signatures(root, view, plain=plain)
     _steps(root, view, plain=plain)
     _evidence(root, view, plain=plain)
     _conditions(root, view, plain=plain)
@@ -70,7 +71,7 @@ def next_step(view: View) -> str:
     if "modelhandoff.dev/pause-" in told:
         verbs.append("resume")
     commands = " or ".join(f"kubectl handoff {verb} {tail}" for verb in verbs)
-    if told.startswith("Apply a corrected"):
+    if told.startswith("Apply a corrected") and commands:
         return f"apply a corrected candidate, or try the same again: {commands}"
     return commands or told
 
@@ -95,6 +96,21 @@ def _headline(view: View, *, plain: bool) -> Text:
             "dim",
         )
     return told
+
+
+def _signatures(root: Tree, view: View, *, plain: bool) -> None:
+    """Who has signed, and who has to."""
+    roles = (view.spec.get("approvals") or {}).get("roles") or ()
+    if not roles:
+        return
+    told = Text.assemble(("Signed    ", "bold"))
+    for role in roles:
+        by = view.signed.get(role)
+        if by:
+            told.append(f"{_mark('good', plain=plain)} {role} ({cut(by, 60)})  ", "green")
+        else:
+            told.append(f"{_mark('held', plain=plain)} {role}  ", "yellow")
+    root.add(told)
 
 
 def _ago(at: datetime, now: datetime) -> str:

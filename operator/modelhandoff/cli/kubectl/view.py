@@ -50,6 +50,7 @@ class View:
         spec: the frozen spec of that attempt, else the handoff's own.
         stable, candidate: ``None`` when nothing has that part.
         missing: what this user may not see, one clause each.
+        signed: role -> who has approved the attempt's bundle.
     """
 
     now: datetime
@@ -61,6 +62,7 @@ class View:
     candidate: Arm | None
     heartbeat: Heartbeat
     missing: tuple[str, ...] = field(default=())
+    signed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> Raw:
@@ -125,11 +127,13 @@ def look(api: Api, handoff: Raw, *, now: datetime | None = None) -> View:
     if pods is None:
         missing.append("pods")
     stable = _stable(api, handoff, workloads or {}, pods, weights)
+    spec = frozen_spec(attempt) or handoff["spec"]
     return View(
         now=now or datetime.now(UTC),
         handoff=handoff,
         attempt=attempt,
-        spec=frozen_spec(attempt) or handoff["spec"],
+        spec=spec,
+        signed=lookup.signed(api, handoff, attempt) if spec.get("approvals") else {},
         route=route,
         stable=stable,
         candidate=_candidate(handoff, attempt, workloads or {}, pods, weights, stable),

@@ -215,3 +215,22 @@ def test_other_peoples_words_command_no_terminal(waiting, server, call):
 def test_roles_are_completed(waiting):
     assert words("approve", "fraud", "--role", "") == ROLES
     assert words("approve", "nobody", "--role", "") == []
+
+
+def test_status_shows_who_has_signed_and_who_has_to(waiting, server, call):
+    answering(server)
+    call("approve", "fraud", "--role", "DataScience", "-y")
+
+    shown = call("status", "fraud")
+
+    assert shown.code == 0
+    assert re.search(r"Signed +\S ProductManager +\S DataScience \(ana\)", shown.out)
+
+
+def test_status_offers_no_retry_after_a_rejection(server, call):
+    told = "Apply a corrected candidate; a rejection is final for what was rejected."
+    story = Story(server, spec=spec_of(approvals={"roles": ROLES}))
+    story.ended(Outcome.REJECT, "ApprovalRejected", "cleo rejected it.")
+    story.write("Rejected.", nextAction=told)
+
+    assert f"Next: {told}" in " ".join(call("status", "fraud").out.split())
