@@ -18,8 +18,9 @@ CONFIG_MAP = BY_PLURAL["", "configmaps"]
 
 
 def reports(place: World) -> dict[str, Object]:
-    """ConfigMaps by name."""
-    return {one["metadata"]["name"]: one for one in place.objects.list(CONFIG_MAP, place.namespace)}
+    """ConfigMaps of reports by name; a namespace has others, of its own and of verification."""
+    found = {o["metadata"]["name"]: o for o in place.objects.list(CONFIG_MAP, place.namespace)}
+    return {name: one for name, one in found.items() if name.endswith("-report")}
 
 
 def texts(config_map: Object) -> dict[str, str]:
@@ -48,5 +49,9 @@ def kept_once(place: World) -> None:
             assert len(text.encode()) == told[key]["size"]
             assert again[key.removesuffix(".gz")] == text, "the export gives the same bytes"
     assert not found
-    made = Counter(w.after["metadata"]["name"] for w in place.writes() if w.kind == "ConfigMap")
+    made = Counter(
+        write.after["metadata"]["name"]
+        for write in place.writes()
+        if write.kind == "ConfigMap" and write.after["metadata"]["name"].endswith("-report")
+    )
     assert set(made.values()) == {1}

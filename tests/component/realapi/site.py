@@ -34,6 +34,7 @@ MIRRORED = tuple(
         ("", "pods"),
         ("batch", "jobs"),
         ("", "events"),
+        ("", "configmaps"),
     )
 )
 

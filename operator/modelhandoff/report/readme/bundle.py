@@ -61,7 +61,8 @@ _PROVENANCE = (
 _SERVING = (
     "mode", "image", "command", "args", "env[].name", "env[].value", "protocol", "port",
     "metricsPort", "replicas", "resources.cpu", "resources.memory", "gpu.resource", "gpu.count",
-    "gpu.product", "startup.timeout", "probePath", "priorityClassName", "runtimeClassName",
+    "gpu.product", "gpu.sameAsBaseline", "startup.timeout", "probePath", "priorityClassName",
+    "runtimeClassName",
     "nodeSelector", "tolerations[].key", "tolerations[].operator", "tolerations[].value",
     "tolerations[].effect", "tolerations[].tolerationSeconds", "imagePullSecrets[].name",
     "serviceAccountName",
@@ -135,7 +136,12 @@ def _gpu(serving: Serving) -> Line:
         return ("none",)
     product = serving.gpu.product
     which: Line = (" of ", *told(product)) if product else ()
-    return (f"{serving.gpu.count} x ", Code(serving.gpu.resource), *which)
+    same = (
+        ", a product that the baseline runs on too"
+        if serving.gpu.same_as_baseline
+        else ", whatever the baseline runs on"
+    )
+    return (f"{serving.gpu.count} x ", Code(serving.gpu.resource), *which, same)
 
 
 def _taint(taint: Toleration) -> str:

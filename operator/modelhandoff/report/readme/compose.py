@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from modelhandoff.report.document import Block, Code, Heading, Report, Row, Table, Tone
-from modelhandoff.report.readme import bundle, interface, measures, people, rules
+from modelhandoff.report.readme import bundle, gates, interface, measures, people, rules
 from modelhandoff.report.readme.subject import Subject
 from modelhandoff.report.readme.terms import Term, terms, told
+
+Tell = Callable[[Subject], Iterable[Block]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +30,13 @@ class Section:
     """
 
     title: str
-    tell: Callable[[Subject], Iterable[Block]]
+    tell: Tell
     shown: frozenset[str]
     roots: tuple[str, ...] = ()
+
+
+def _both(first: Tell, second: Tell) -> Tell:
+    return lambda subject: (*first(subject), *second(subject))
 
 
 SECTIONS: Final = (
@@ -43,15 +49,21 @@ SECTIONS: Final = (
     Section("Data schema", interface.data, interface.DATA_TERMS, ("contracts.data",)),
     Section("API", interface.api, interface.API_TERMS, ("contracts",)),
     Section(
-        "Metrics and acceptance criteria", measures.metrics, measures.METRIC_TERMS,
+        "Metrics and acceptance criteria",
+        _both(gates.acceptance, measures.metrics),
+        gates.ACCEPTANCE_TERMS | measures.METRIC_TERMS,
         ("acceptance", "monitoring.metrics"),
     ),
     Section("Rollout", rules.rollout, rules.ROLLOUT_TERMS, ("rollout", "baseline")),
     Section("Monitoring", people.monitoring, people.MONITORING_TERMS, ("monitoring",)),
     Section("Runbook", people.runbook, people.RUNBOOK_TERMS, ("runbook",)),
     Section("Owners", people.owners, people.OWNER_TERMS, ("runbook.owners",)),
-    Section("Responsible AI and compliance", lambda _: (), frozenset(), ("governance",)),
-    Section("Checklist", people.checklist, frozenset(), ("approvals",)),
+    Section(
+        "Responsible AI and compliance", gates.governance, gates.GOVERNANCE_TERMS, ("governance",)
+    ),
+    Section(
+        "Checklist", _both(gates.approvals, people.checklist), gates.APPROVAL_TERMS, ("approvals",)
+    ),
     Section("Further terms", lambda _: (), frozenset(), ("",)),
 )  # fmt: skip
 

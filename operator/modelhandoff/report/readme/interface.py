@@ -74,7 +74,16 @@ def _leakage(one: Feature) -> Line:
     return (f"{told}: {one.mitigation}" if one.mitigation is not None else told,)
 
 
-API_TERMS = frozenset({"contracts.api.method", "contracts.api.path", "contracts.api.latency.p95"})
+_TENSOR = ("name", "datatype", "shape")
+API_TERMS = frozenset(
+    {
+        "contracts.api.method",
+        "contracts.api.path",
+        "contracts.api.latency.p95",
+        *(f"contracts.api.inputs[].{one}" for one in _TENSOR),
+        *(f"contracts.api.outputs[].{one}" for one in _TENSOR),
+    }
+)
 
 
 def api(subject: Subject) -> Iterator[Block]:
@@ -89,12 +98,26 @@ def api(subject: Subject) -> Iterator[Block]:
             *_examples(subject),
         )
     )
+    tensors = [("in", one) for one in promise.inputs or ()]
+    tensors += [("out", one) for one in promise.outputs or ()]
+    if tensors:
+        yield Table(
+            ("Tensor", "Goes", "Type", "Shape"),
+            tuple(
+                Row(((Code(one.name),), (way,), (str(one.datatype),), (_shape(one.shape),)))
+                for way, one in tensors
+            ),
+        )
     yield Listing("\n".join(_call(subject)), "sh")
     row = {one.name: _value(one) for one in (spec.contracts.data.features if spec.contracts.data
                                              else ())}  # fmt: skip
     if row:
         yield Paragraph(("A row of features within the contract:",))
         yield Listing(json.dumps(row, ensure_ascii=False, indent=2), "json")
+
+
+def _shape(sizes: tuple[int, ...]) -> str:
+    return " x ".join("any" if size < 0 else str(size) for size in sizes) or "one number"
 
 
 def _examples(subject: Subject) -> Iterator[Line]:

@@ -1,0 +1,85 @@
+"""What is asked for before a pod of the candidate exists: acceptance, governance, signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modelhandoff.api.quantities import format_duration
+from modelhandoff.report.document import Block, Bullets, Code, Line, Paragraph
+from modelhandoff.report.readme.subject import Subject
+from modelhandoff.report.readme.terms import told
+
+_SMOKE = ("absTolerance", "relTolerance", "topK")
+ACCEPTANCE_TERMS = frozenset(f"acceptance.smoke.{one}" for one in _SMOKE)
+
+
+def acceptance(subject: Subject) -> Iterator[Block]:
+    """What the candidate must show offline."""
+    found = subject.spec.acceptance
+    if found is None:
+        return
+    smoke = found.smoke
+    yield Paragraph(
+        (
+            "Before a pod of it exists, the candidate must answer every golden case: each number "
+            f"within {smoke.abs_tolerance:g}, or within {smoke.rel_tolerance:g} times the right "
+            "one.",
+            f" Of several numbers in a row, the positions of the {smoke.top_k} largest must agree."
+            if smoke.top_k is not None
+            else "",
+        )
+    )
+
+
+GOVERNANCE_TERMS = frozenset(
+    {
+        "governance.modelCard.requiredSections",
+        "governance.pinnedEnvironment",
+        "governance.sbom.maxSeverity",
+    }
+)
+
+
+def governance(subject: Subject) -> Iterator[Block]:
+    """What has to be written down."""
+    found = subject.spec.governance
+    if found is None:
+        yield Paragraph(("The handoff asks for no model card and no bill of materials.",))
+        return
+    lines: list[Line] = []
+    if found.model_card is not None:
+        lines.append(("The model card has these sections: ",
+                      *told(found.model_card.required_sections)))  # fmt: skip
+    lines.append(
+        (
+            "Every library of the environment has one exact version."
+            if found.pinned_environment
+            else "Libraries of the environment need no exact version.",
+        )
+    )
+    if found.sbom is not None:
+        worst = found.sbom.max_severity
+        lines.append((f"Known vulnerabilities in the bill of materials: {worst} at worst.",))
+    yield Bullets(tuple(lines))
+
+
+_APPROVALS = ("roles", "separateIdentities", "separateAuthor", "expiresAfter")
+APPROVAL_TERMS = frozenset(f"approvals.{one}" for one in _APPROVALS)
+
+
+def approvals(subject: Subject) -> Iterator[Block]:
+    """Who has to sign."""
+    found = subject.spec.approvals
+    if found is None:
+        return
+    people = "each by a person of its own" if found.separate_identities else "by anybody who may"
+    author = "nobody signs what they wrote" if found.separate_author else "the author may sign"
+    yield Paragraph(
+        (
+            "No pod of the candidate exists before these roles have signed: ",
+            *told(found.roles),
+            f"; {people}; {author}; a signature counts for "
+            f"{format_duration(found.expires_after)}. ",
+            Code(f"kubectl handoff approve {subject.name} -n {subject.namespace} --role ROLE"),
+        )
+    )
