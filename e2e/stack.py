@@ -270,7 +270,7 @@ QUICK: Raw = {
     "candidate": {"serving": {"resources": {"cpu": "100m", "memory": "256Mi"}}},
     "rollout": {
         "route": {"gateway": {"name": GATEWAY[1], "namespace": GATEWAY[0]}},
-        "warmup": {"requests": 20, "maxDuration": "60s", "discard": "2s"},
+        "warmup": {"requests": 20, "maxDuration": "5m", "discard": "2s"},
         "steps": [{"weight": 10, "minDuration": "20s"}, {"weight": 50, "minDuration": "20s"}],
         "decision": {"minLooks": 8},
         "scaleDownDelay": "20s",

@@ -381,7 +381,9 @@ def test_the_next_start_removes_what_a_killed_owner_left(web_image: Path, held: 
 
 
 def test_an_interrupted_up_is_torn_down() -> None:
-    command = [sys.executable, "-m", "e2e.cluster", "up", "--name", "halted", "--bare"]
+    # Whoever runs the tests in the background of a script has this signal ignored.
+    heard = ["env", "--default-signal=INT"]
+    command = [*heard, sys.executable, "-m", "e2e.cluster", "up", "--name", "halted", "--bare"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as up:
         assert up.stderr is not None
         for line in up.stderr:

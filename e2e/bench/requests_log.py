@@ -49,6 +49,8 @@ def requests(plane: ControlPlane, since: int) -> list[Request]:
         target = event.get("objectRef") or {}
         if event["user"]["username"] != USER or target.get("resource") == "leases":
             continue
+        if event["stage"] == "ResponseStarted":
+            continue  # A watch, which counts when it ends.
         resource = target.get("resource", event["requestURI"])
         if target.get("subresource"):
             resource += "/" + target["subresource"]

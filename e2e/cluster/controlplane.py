@@ -98,7 +98,8 @@ def audit_policy(audit: Audit) -> dict[str, Any]:
     return {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
-        "omitStages": ["RequestReceived", "ResponseStarted"],
+        # Only a watch has a ResponseStarted; without it a watch is in the log once it has ended.
+        "omitStages": ["RequestReceived"],
         "omitManagedFields": True,
         "rules": rules,
     }
