@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from modelhandoff.api.checks import (
     MAX_BODY,
@@ -131,6 +131,48 @@ def test_a_model_that_wants_more_memory_than_there_is_fails_and_takes_nothing_al
     assert code == 0
     assert found["GoldenCases"].state == "Failed"
     assert "the model failed" in found["GoldenCases"].message
+
+
+def tensor_of_256_gib() -> bytes:
+    """y = x + w, where 2^36 numbers are promised for w and none are there."""
+    promised = helper.make_tensor("w", FLOAT, [1], [0.0])
+    promised.dims[:] = [2**36]
+    promised.ClearField("float_data")
+    return graph([helper.make_node("Add", ["x", "w"], ["y"])], promised)
+
+
+def nested_ifs(depth: int = 16) -> bytes:
+    """y = x behind 2^depth branches: a few megabytes that become gigabytes when they are parsed."""
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["o"])], "b", [], [info("o", FLOAT, ["r", 2])]
+    )
+    for _ in range(1, depth):
+        node = helper.make_node("If", ["c"], ["o"], then_branch=branch, else_branch=branch)
+        branch = helper.make_graph([node], "b", [], [info("o", FLOAT, ["r", 2])])
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
+    return graph([node], numpy_helper.from_array(np.array(True), "c"))
+
+
+def graph(nodes: list[Any], *constants: Any) -> bytes:
+    """A graph that no checker has seen."""
+    found = helper.make_graph(
+        nodes, "g", [info("x", FLOAT, ["r", 2])], [info("y", FLOAT, ["r", 2])], list(constants)
+    )
+    made = helper.make_model(found, opset_imports=[helper.make_opsetid("", 17)])
+    made.ir_version = 8
+    data: bytes = made.SerializeToString()
+    return data
+
+
+@pytest.mark.parametrize("bomb", [tensor_of_256_gib, nested_ifs])
+def test_a_small_file_that_stands_for_a_huge_model_is_refused_when_it_is_loaded(tmp_path, bomb):
+    limits = check.Limits(seconds=200, cpu=60, memory=700 * MIB)
+    document = folder(tmp_path, onnx_file=bomb()).document()
+
+    found = {c.name: c for c in check.verify(document, tmp_path, limits)}
+
+    assert found["ModelLoads"].state == "Failed"
+    assert found["GoldenCases"].state == "Skipped"
 
 
 @pytest.mark.parametrize(
