@@ -59,17 +59,9 @@ def await_approval(ctx: Context) -> Move | None:
     attempt, rules = ctx.attempt, ctx.spec.approvals
     if attempt is None:
         raise ValueError("no attempt to approve")
-    final = rejected(ctx, attempt.bundle)
-    if final:
-        return take_down(ctx, Outcome.REJECT, Reason.APPROVAL_REJECTED, final)
-    if rules is None:
+    if rules is None or ctx.state.approvals:
         return None
     counted = tally(ctx, rules, attempt.bundle)
-    if counted.rejection is not None:
-        said = _said_no(ctx, counted.rejection)
-        return take_down(ctx, Outcome.REJECT, Reason.APPROVAL_REJECTED, said)
-    if ctx.state.approvals:
-        return None
     if not counted.missing:
         return _pass(ctx, counted)
     sentence = _waiting_for(ctx, counted)
@@ -86,18 +78,27 @@ def await_approval(ctx: Context) -> Move | None:
 
 
 def object_to(ctx: Context) -> Move | None:
-    """A rejection after the gate ends the attempt, as an abort by hand does."""
+    """A rejection ends the attempt wherever it is: before the gate for good, after it as an abort.
+
+    What was rejected in an earlier attempt never starts again, whether or not the signature is
+    still there.
+    """
     attempt, verdict, phase = ctx.attempt, ctx.state.verdict, ctx.state.phase
-    if attempt is None or phase.terminal or phase in _BEFORE or ctx.spec.approvals is None:
+    if attempt is None or phase.terminal:
         return None
     if verdict is not None and not verdict.outcome.promotes:
         return None
     if verdict is not None and ctx.candidate is not None and ctx.candidate.stable:
         return None  # All traffic is there already: what serves is changed by an edit only.
-    found = tally(ctx, ctx.spec.approvals, attempt.bundle).rejection
-    if found is None:
+    before = phase in _BEFORE
+    said = rejected(ctx, attempt.bundle) if before else ""
+    if not said and ctx.spec.approvals is not None:
+        found = tally(ctx, ctx.spec.approvals, attempt.bundle).rejection
+        said = _said_no(ctx, found) if found is not None else ""
+    if not said:
         return None
-    return take_down(ctx, Outcome.ABORT, Reason.APPROVAL_REJECTED, _said_no(ctx, found))
+    outcome = Outcome.REJECT if before else Outcome.ABORT
+    return take_down(ctx, outcome, Reason.APPROVAL_REJECTED, said)
 
 
 def rejected(ctx: Context, bundle: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -497,3 +498,85 @@ def test_no_way_of_sharing_out_roles_fills_more() -> None:
         assert len(set(found.values())) == len(found)
         assert all((role, person) in made for role, person in found.items())
         assert len(found) == most_roles(made), made
+
+
+def test_a_rejection_does_not_wait_for_the_verification_to_end() -> None:
+    model = gated()
+    attempt = model.attempt
+    model.attempts[attempt.name] = dataclasses.replace(
+        attempt, status={**attempt.status, "phase": "Verifying"}
+    )
+    model.approve("Engineering", "cleo", decision="Reject")
+    model.run()
+    assert model.state.phase == "Rejected"
+
+
+@pytest.mark.parametrize("kind", ["Initial", "Refresh"])
+def test_a_rejected_first_version_or_rule_change_leaves_what_is_there(kind: str) -> None:
+    model = Model(raw_spec=asked("1.0.0"))
+    if kind == "Refresh":
+        sign_all(model)
+        model.run()
+        assert model.state.phase == "Promoted"
+        model.raw_spec["runbook"]["owners"]["team"] = "other"
+    model.run()
+    before = dict(model.workloads)
+    model.approve("Engineering", "cleo", decision="Reject")
+    model.run()
+    assert (model.attempt.kind, model.state.phase) == (kind, "Rejected")
+    assert model.workloads == before
+
+
+def test_whatever_people_do_no_pod_starts_without_every_signature() -> None:
+    started = refused = 0
+    for seed in range(15):
+        for made, model, signed in walk(random.Random(seed)):
+            attempt = model.attempts[made.attempt]
+            by = attempt.status["approvals"]
+            assert [one["role"] for one in by] == list(THREE)
+            assert len({one["approver"] for one in by}) == len(THREE)
+            assert {(one["role"], one["approver"], attempt.bundle) for one in by} <= signed
+            assert attempt.bundle not in rejections(model)
+            started += 1
+        refused += bool(rejections(model))
+    assert started > 3
+    assert refused > 3
+
+
+def walk(rng: random.Random) -> Iterator[tuple[ApplyWorkload, Model, set[tuple[str, str, str]]]]:
+    """Every start of a pod while people do one thing after another."""
+    model = gated()
+    signed: set[tuple[str, str, str]] = set()
+    for _ in range(40):
+        bundle = model.attempt.bundle
+        match rng.randrange(10):
+            case 0:
+                model.raw_spec = asked(rng.choice(["2.0.0", "3.0.0"]), expiresAfter="5h")
+            case 1 if rng.random() < 0.3:
+                model.approve("Engineering", "cleo", decision="Reject", bundle=bundle)
+            case 2 if model.approvals:
+                del model.approvals[rng.choice(sorted(model.approvals))]
+            case 3:
+                model.annotations[names.ANNOTATION_RETRY] = model.attempt.name
+            case 4:
+                model.annotations[names.ANNOTATION_ABORT] = model.attempt.name
+            case 5:
+                model.pass_time(hours=rng.choice([1, 3]))
+            case _:
+                role, person = rng.choice(THREE), rng.choice(["ana", "bo", "cleo", "dora"])
+                model.approve(role, person, bundle=bundle)
+                signed.add((role, person, bundle))
+        model.writes.clear()
+        model.run()
+        for made in pods_made(model):
+            yield made, model, signed
+
+
+def rejections(model: Model) -> set[str]:
+    """Bundles that were rejected, by what is there and by what was decided."""
+    there = {one.bundle for one in model.approvals.values() if one.decision == "Reject"}
+    return there | {
+        one.bundle
+        for one in model.attempts.values()
+        if (one.status.get("verdict") or {}).get("reason") == "ApprovalRejected"
+    }
