@@ -31,6 +31,7 @@ from modelhandoff.rollout.actions import (
     RemoveFinalizer,
     RunWarmup,
     ScaleWorkload,
+    WriteApproval,
     WriteAttempt,
 )
 from modelhandoff.traffic.httproute import HTTPRouteRouter
@@ -561,3 +562,38 @@ async def test_a_deposed_leader_carries_out_nothing():
         finally:
             await world.client.close()
         assert world.writes == []
+
+
+# Approvals
+
+
+async def test_an_approval_is_told_what_it_is_worth_and_keeps_its_words(world):
+    spec = {"handoffRef": {"name": "fraud"}, "role": "Risk", "approver": "ana"}
+    await world.client.create(
+        kinds.APPROVAL, NS, {"metadata": {"name": "signed", "namespace": NS}, "spec": spec}
+    )
+    await world.sync()
+    (seen,) = world.snapshot().approvals
+    told = {"observedGeneration": 1, "valid": True, "reason": "Counts", "message": "Counts."}
+
+    await world.do(WriteApproval("signed", seen.resource_version, told))
+
+    stored = await world.there(kinds.APPROVAL, "signed")
+    assert (stored["spec"], stored["status"]) == (spec, told)
+    assert world.snapshot().approvals[0].status == told
+    with pytest.raises(ConflictError):
+        await world.do(WriteApproval("signed", seen.resource_version, told))
+
+
+async def test_an_approval_that_is_gone_meanwhile_is_a_conflict_and_is_forgotten(world):
+    meta = {"name": "signed", "namespace": NS}
+    await world.client.create(
+        kinds.APPROVAL, NS, {"metadata": meta, "spec": {"handoffRef": {"name": "fraud"}}}
+    )
+    await world.sync()
+    (seen,) = world.snapshot().approvals
+    await world.client.delete(kinds.APPROVAL, NS, "signed")
+
+    with pytest.raises(ConflictError):
+        await world.do(WriteApproval("signed", seen.resource_version, {"reason": "Counts"}))
+    assert world.snapshot().approvals == ()
