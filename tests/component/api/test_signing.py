@@ -290,6 +290,26 @@ class TestAuthors:
         edit["metadata"] = {"annotations": {names.ANNOTATION_AUTHOR: "bo"}}
         patch("bo", edit)
 
+    def test_a_large_handoff_costs_little_enough(self, plane: ControlPlane) -> None:
+        features = [
+            {"name": f"f{i}", "type": "Float", "source": "x" * 900, "driftSensitive": i < 50}
+            for i in range(200)
+        ]
+        metrics = [
+            {"name": f"d{i}", "type": "Drift", "of": "Feature", "feature": f"f{i}", "maxKL": 0.1}
+            for i in range(50)
+        ]
+        large = author(
+            handoff("large", contracts={"data": {"features": features}},
+                    monitoring={"metrics": metrics}), "ana",
+        )  # fmt: skip
+        plane.kubectl("--as=ana", "create", "-f", "-", stdin=json.dumps(large))
+        large["spec"]["contracts"]["data"]["features"][199]["source"] = "y"
+        large["metadata"]["resourceVersion"] = plane.kubectl(
+            "get", "mho", "large", "-n", "payments", "-o", "jsonpath={.metadata.resourceVersion}"
+        )
+        plane.kubectl("--as=ana", "replace", "-f", "-", stdin=json.dumps(large))
+
     def test_without_an_author_nothing_is_asked(self, refusal: Refusal) -> None:
         assert refusal(handoff(), "ana") == ""
 
