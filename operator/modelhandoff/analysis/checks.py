@@ -58,7 +58,7 @@ def data_share(c: Compiled, v: Views) -> tuple[Array, bool]:
     The flag says whether the whole budget has passed since traffic began.
     """
     plan = c.plan
-    budget = int(np.clip(math.ceil(plan.no_data_seconds / plan.interval_seconds), 2, RING))
+    budget = min(max(math.ceil(plan.no_data_seconds / plan.interval_seconds), 2), RING)
     now, since = int(v["clock"][CLOCK]), int(v["clock"][SINCE])
     span = min(budget, now - since)
     if span <= 0:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from modelhandoff.analysis import Histogram, Interval, MetricPlan
@@ -82,16 +83,21 @@ class History:
 
         Whoever cannot read a history judges without: that is always valid.
         """
-        try:
-            body = json.loads(text)
-            if body["v"] != VERSION:
-                return None
-            metrics = {str(name): decode(Known, one, name) for name, one in body["metrics"].items()}
-            return cls(
-                str(body["baseline"]), float(body["end"]), metrics, str(body.get("dropped", ""))
-            )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        return _read(text)
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> History | None:
+    # Kept, because every status of a running attempt tells what it is judged with.
+    try:
+        body = json.loads(text)
+        if body["v"] != VERSION:
             return None
+        metrics = {str(name): decode(Known, one, name) for name, one in body["metrics"].items()}
+        dropped = str(body.get("dropped", ""))
+        return History(str(body["baseline"]), float(body["end"]), metrics, dropped)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def definition(metric: Metric, spec: ModelHandoffSpec) -> str:

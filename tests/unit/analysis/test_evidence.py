@@ -1,7 +1,9 @@
 """State that survives: a small, versioned checkpoint; the same interval twice changes nothing."""
 
+import base64
 import json
 import math
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +35,7 @@ from modelhandoff.analysis import (
     observe,
 )
 from modelhandoff.analysis.evidence import readout
+from modelhandoff.analysis.layout import Layout
 
 EDGES = (0.01, 0.02, 0.025, 0.03, 0.04, 0.05, 0.1, math.inf)
 PLAN = Plan(
@@ -273,3 +276,19 @@ def test_groups_are_read_under_their_own_names(interval):
         found = {"tpr/a": Rate((5.0, 9.0), (5.0, 9.0)), "tpr/b": Rate((5.0, 9.0), (5.0, 9.0))}
         ev = observe(plan, ev, interval(t, found))
     assert readout(plan, ev).series[1].contrast is not None
+
+
+def test_every_block_is_packed_with_the_narrowest_type_that_is_exact() -> None:
+    """Whatever the numbers are, they come back to the bit; small counts take one byte."""
+    layout = Layout()
+    for at, shape in enumerate(((4,), (0, 6), (3, 2), (1,), (6,))):
+        layout.add(f"b{at}", shape, parts=2 if shape == (6,) else 1)
+    rng = np.random.default_rng(5)
+    sharp = (0.0, -0.0, 1.0, 255.0, 256.0, 65535.0, 65536.0, 2.0**32 - 1, 2.0**32, 0.5, -1.0,
+             1e300, 5e-324, np.inf, -np.inf)  # fmt: skip
+    for _ in range(300):
+        vector = rng.choice(sharp, layout.size)
+        assert layout.unpack(layout.pack(vector), "state").tobytes() == vector.tobytes()
+    small = layout.pack(np.full(layout.size, 200.0))
+    raw = zlib.decompress(base64.b64decode(small))
+    assert len(raw) == layout.size + 6, "one byte each, and one tag per piece"

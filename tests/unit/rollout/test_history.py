@@ -10,19 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modelhandoff.analysis.intervals import Histogram, Interval, Rate
+from modelhandoff.analysis.intervals import Bins, Histogram, Interval, Rate
 from modelhandoff.analysis.plan import LatencyPlan, RatePlan
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.resolve import resolve
 from modelhandoff.api.vocabulary import Phase
+from modelhandoff.rollout.actions import Collected
 from modelhandoff.rollout.attempt import AttemptState
 from modelhandoff.rollout.context import Context
 from modelhandoff.rollout.history import History, fitting, told
 from modelhandoff.rollout.inheriting import handed_on, inherited
-from modelhandoff.rollout.judging import judge_intervals, plan_of
+from modelhandoff.rollout.judging import judge_again, judge_intervals, plan_of
 from modelhandoff.rollout.measure import Stage
 from modelhandoff.rollout.snapshot import AttemptView, HandoffView, Snapshot, WorkloadView
 from tests.builders import spec as written
+from tests.unit.rollout.model import Model
 
 BEGIN = datetime(2026, 1, 1, 3, 0, tzinfo=UTC)
 EDGES = (0.01, 0.02, 0.03, 0.05, float("inf"))
@@ -285,3 +287,61 @@ def test_the_text_is_bounded() -> None:
     assert len(text) < 65_000
     assert known is not None
     assert len(known.metrics) > 10
+
+
+class Judged(Model):
+    """A world whose metrics are judged by the engine, under made-up healthy traffic."""
+
+    def collected(self, *, fresh: bool = False) -> Collected | None:
+        ctx = Context(self.snapshot())
+        state = ctx.state
+        if ctx.attempt is None or not state.stages or state.verdict is not None:
+            return None
+        if not fresh:
+            return judge_again(ctx.spec, state, self.now)
+        index = int(self.now.timestamp() // 30)
+        one = World(index).interval(index)
+        scores = Bins((60.0, 30.0, 10.0), (600.0, 300.0, 100.0))
+        one = dataclasses.replace(
+            one, step=state.step, weight=state.weight, metrics={**one.metrics, "scores": scores}
+        )
+        return judge_intervals(
+            ctx.spec, state, (one,), f"c{index}", self.now,
+            history="" if state.evidence else inherited(ctx),
+        )  # fmt: skip
+
+
+def test_status_says_what_a_rollout_is_judged_with_and_the_next_one_finds_it() -> None:
+    world = Judged()
+    world.promoted()
+
+    def started(version: str) -> None:
+        world.edit(version)
+        for _ in range(2):  # What is under way goes back first, and drains.
+            world.run()
+            world.pass_time(seconds=30)
+
+    def rollout(version: str) -> str:
+        started(version)
+        for _ in range(3):
+            world.look()
+        told = next(c for c in world.status["conditions"] if c["type"] == "MetricsAvailable")
+        assert [e.what for e in world.state.timeline].count(told["message"]) == 1
+        message: str = told["message"]
+        return message
+
+    assert rollout("2.0.0").startswith("Judged without baseline history: none is known")
+    for _ in range(260):
+        world.look()
+    assert world.state.evidence
+    assert rollout("3.0.0").startswith("Judged with 2"), "it superseded the first one"
+    # The next two never come to be judged; then the only one that was judged is deleted.
+    judged = world.attempt
+    for version in ("4.0.0", "5.0.0"):
+        started(version)
+        world.annotations["modelhandoff.dev/abort"] = world.attempt.name
+        world.run()
+        assert (world.state.evidence, bool(world.state.history)) == ("", True)
+    for name in [name for name, one in world.attempts.items() if one.ordinal <= judged.ordinal]:
+        del world.attempts[name]
+    assert rollout("6.0.0").startswith("Judged with 2")
