@@ -70,8 +70,8 @@ class Site:
         }))  # fmt: skip
         program = Path(sys.executable).with_name("kubectl-handoff")
         done = subprocess.run(
-            [str(program), "doctor", "--kubeconfig", str(file), "--operator-namespace", SYSTEM,
-             "-n", SYSTEM],
+            [str(program), "doctor", "--installation", "--kubeconfig", str(file),
+             "--operator-namespace", SYSTEM, "-n", SYSTEM],
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         assert done.stderr == ""
@@ -126,6 +126,7 @@ def test_a_release_from_its_install_to_its_end(site: Site) -> None:
     assert "✗ operator: modelhandoff-system/modelhandoff has no available pod" in found
     assert "! policies: there is no HandoffPolicy" in found
     assert "✗ Gateway API: is not installed" in found
+    assert "✓ signatures: approvals are checked by admission" in found
     plane.kubectl("delete", "-f", "-", stdin=yaml.safe_dump_all(rights))
 
     # Upgraded to two namespaces: rights there, and none elsewhere.

@@ -323,13 +323,17 @@ def doctor(
     operator_namespace: Annotated[
         str, typer.Option(help="Where the operator runs; searched for when not set.")
     ] = "",
+    installation: Annotated[
+        bool, typer.Option("--installation", help="Leave your own rights aside.")
+    ] = False,
     context: Context = "",
     kubeconfig: Kubeconfig = "",
 ) -> None:
     """Check the installation and your rights; exit code 1 when something is broken."""
     from modelhandoff.cli.kubectl.doctor import doctor as check
 
-    raise typer.Exit(check(_api(kubeconfig, context, namespace), operator_namespace))
+    api = _api(kubeconfig, context, namespace)
+    raise typer.Exit(check(api, operator_namespace, installation=installation))
 
 
 def _sign(  # noqa: PLR0917 - the options of two verbs

@@ -79,10 +79,16 @@ _NEEDED = (
 )
 
 
-def doctor(api: Api, operator_namespace: str = "") -> int:
-    """Print the report; 1 when something is broken."""
+def doctor(api: Api, operator_namespace: str = "", *, installation: bool = False) -> int:
+    """Print the report; 1 when something is broken.
+
+    Args:
+        api: the cluster.
+        operator_namespace: where the operator runs; looked for when empty.
+        installation: only what a platform installed, not what the caller may do.
+    """
     checks: list[Check] = []
-    for check in run(api, operator_namespace):
+    for check in run(api, operator_namespace, installation=installation):
         checks.append(check)
         _print(check)
     bad = sum(1 for check in checks if check.mark is Mark.BAD)
@@ -91,7 +97,7 @@ def doctor(api: Api, operator_namespace: str = "") -> int:
     return Code.TROUBLE if bad else Code.OK
 
 
-def run(api: Api, operator_namespace: str) -> Iterable[Check]:
+def run(api: Api, operator_namespace: str, *, installation: bool = False) -> Iterable[Check]:
     """Every check, in the order in which one would mend things."""
     yield Check(
         Mark.GOOD,
@@ -100,7 +106,8 @@ def run(api: Api, operator_namespace: str) -> Iterable[Check]:
     )
     yield from _crds(api)
     yield from _operator(api, operator_namespace)
-    yield from _rights(api)
+    if not installation:
+        yield from _rights(api)
     yield from _gateway(api)
     yield from _policies(api)
     yield _signatures(api)

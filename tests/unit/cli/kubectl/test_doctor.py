@@ -48,6 +48,17 @@ def test_a_sound_installation_is_all_green(healthy, call):
     assert "version v1.37.0" in answer.out
 
 
+def test_an_installation_is_checked_without_the_callers_own_rights(healthy, call):
+    healthy.allowed = lambda verb, plural: verb != "patch"
+
+    assert "you may not patch" in call("doctor").out
+    answer = call("doctor", "--installation")
+
+    assert answer.code == 0
+    assert "9 of 9 checks are fine, 0 are broken." in answer.out
+    assert "rights" not in answer.out
+
+
 def test_nothing_proves_who_signs(healthy, call):
     healthy.remove("validatingadmissionpolicies", None, "approvals")
 
