@@ -18,10 +18,16 @@ import pytest
 import yaml
 
 from modelhandoff.api.handoff import ModelHandoffSpec
+from modelhandoff.api.resolve import resolve
+from modelhandoff.api.verification import spec_document
+from modelhandoff.cluster.pods import file_names
 from modelhandoff.serve.contract import bind
 from modelhandoff.serve.model import ModelFailed, load_model
 from modelhandoff.serve.reference import bin_of, load_reference
 from modelhandoff.serve.warmup import read_examples, warm_up
+from modelhandoff.verify.bundle import Bundle, read_bundle
+from modelhandoff.verify.findings import made
+from modelhandoff.verify.worker import Bench, asked
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "fraud"
 COMMIT = "9fceb02d0ae598e95dc970b74767f19372d61af8"
@@ -180,19 +186,20 @@ def test_training_is_deterministic(monkeypatch):
     assert draw(500, 7).features.tolist() != draw(500, 8).features.tolist()
 
 
-def test_the_handoff_template_renders_to_the_smallest_handoff(fraud, index):
-    command = [
-        sys.executable,
-        str(EXAMPLE / "render.py"),
-        "--models",
-        str(fraud),
-        "--version",
-        "v2",
-    ]
+def fraud_handoff(fraud, version):
+    """What ``render.py`` writes for one version."""
+    command = [sys.executable, str(EXAMPLE / "render.py"), "--models", str(fraud)]
     image = f"registry.example/serve@sha256:{'0' * 64}"
-    flags = ["--uri", "https://models.example/fraud/v2/", "--image", image]
-    done = subprocess.run([*command, *flags], check=True, capture_output=True, text=True)
-    handoff = yaml.safe_load(done.stdout)
+    flags = ["--version", version, "--uri", f"https://models.example/fraud/{version}/"]
+    done = subprocess.run(
+        [*command, *flags, "--image", image], check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+def test_the_handoff_template_renders_to_a_legal_handoff(fraud, index):
+    text = fraud_handoff(fraud, "v2")
+    handoff = yaml.safe_load(text)
     candidate = handoff["spec"]["candidate"]
     assert candidate["model"] == {"name": "fraud", "version": "1.1.0"}
     assert candidate["provenance"]["git"]["commit"] == COMMIT
@@ -201,5 +208,38 @@ def test_the_handoff_template_renders_to_the_smallest_handoff(fraud, index):
         "uri": "https://models.example/fraud/v2/model.onnx",
         "digest": index["versions"]["v2"]["files"]["model.onnx"]["digest"],
     }
-    assert "$" not in done.stdout
+    assert "$" not in text
     ModelHandoffSpec.model_validate(handoff["spec"])
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v4", "v5"])
+def test_every_version_passes_its_own_verification(fraud, version):
+    found = checked(fraud, version, version)
+
+    states = {name: check.state for name, check in found.items()}
+    assert set(states) == {
+        *("Artifacts", "ModelFormat", "ModelLoads", "ModelMetadata"),
+        *("GraphContract", "DataContract", "GoldenCases"),
+    }
+    assert set(states.values()) == {"Passed"}, found
+    assert found["GoldenCases"].numbers["cases"] == 20
+    assert found["GoldenCases"].numbers["worstShareOfTolerance"] < 0.1
+
+
+def test_the_answers_of_another_version_are_wrong(fraud):
+    found = checked(fraud, "v2", "v1")
+
+    assert found["GoldenCases"].state == "Failed"
+    assert found["DataContract"].state == "Passed"
+
+
+def checked(fraud, version, golden):
+    """What the verification Job finds for one version with the golden cases of another."""
+    text = fraud_handoff(fraud, version)
+    spec = resolve(yaml.safe_load(text)["spec"])
+    document = spec_document(spec, file_names(spec.candidate.artifacts))
+    found = read_bundle(document.encode(), fraud / version)
+    cases = fraud / golden / "golden.jsonl"
+    files = tuple((a, cases if a.role == "TestData" else path) for a, path in found.files)
+    bench = Bench(Bundle(spec, files))
+    return {str(name): made(name, bench.checks[name]) for name in asked(bench.bundle)}
