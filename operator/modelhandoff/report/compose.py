@@ -9,6 +9,7 @@ from typing import Final
 from modelhandoff.analysis import wording
 from modelhandoff.api.attempt import AttemptKind
 from modelhandoff.report.advice import advice, next_step
+from modelhandoff.report.before import approvals, checks, stopped
 from modelhandoff.report.changes import changes
 from modelhandoff.report.document import (
     Block,
@@ -53,8 +54,11 @@ def compose(export: Export) -> Report:
     end = told.end if told is not None and told.looks else None
     blocks = [
         Facts(tuple(_facts(export, first, told))),
+        *(checks(attempt) if stopped(attempt) else ()),
         *_measured(attempt, found),
         *_changed(export),
+        *(() if stopped(attempt) else checks(attempt)),
+        *approvals(attempt),
         *_evidence(attempt, told),
         *weights(attempt),
         *_sources(told),

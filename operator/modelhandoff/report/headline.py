@@ -18,7 +18,8 @@ NOT_THE_MODEL = frozenset(
         Reason.TRAFFIC_SPLIT_MISMATCH, Reason.TRAFFIC_CONTESTED, Reason.METRICS_ERROR,
         Reason.METRICS_INVALID, Reason.METRICS_AMBIGUOUS, Reason.METRICS_STALE,
         Reason.METRICS_MISSING, Reason.BASELINE_MISSING, Reason.BASELINE_NOT_READY,
-        Reason.BASELINE_CHANGED,
+        Reason.BASELINE_CHANGED, Reason.GPU_MISMATCH, Reason.CHECK_INCONCLUSIVE,
+        Reason.REPORT_UNREADABLE, Reason.VERIFICATION_NOT_RUN, Reason.TAMPERED_SPEC,
     }
 )  # fmt: skip
 """Reasons that say nothing against the candidate."""

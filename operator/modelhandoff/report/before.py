@@ -1,0 +1,67 @@
+"""What was asked before traffic: the checks of the bundle, and the people who signed it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from modelhandoff.api.checks import CheckState
+from modelhandoff.report.document import Block, Code, Heading, Mark, Paragraph, Row, Table, Tone
+from modelhandoff.report.export import Attempt
+from modelhandoff.report.words import moment
+
+_TONES: Final[Mapping[str, Tone]] = {
+    CheckState.PASSED: Tone.GOOD,
+    CheckState.FAILED: Tone.BAD,
+    CheckState.INCONCLUSIVE: Tone.WAIT,
+    CheckState.SKIPPED: Tone.PLAIN,
+}
+_FINE: Final = (CheckState.PASSED, CheckState.SKIPPED)
+
+
+def stopped(attempt: Attempt) -> bool:
+    """Whether the checks kept the candidate from starting: then they come first."""
+    state = attempt.state
+    return bool(state.checks_problem) or any(one.get("state") not in _FINE for one in state.checks)
+
+
+def checks(attempt: Attempt) -> Iterator[Block]:
+    """Every check of the verification Job, in the order in which they were made."""
+    state = attempt.state
+    if not state.checks and not state.checks_problem:
+        return
+    yield Heading("Checks before traffic")
+    if state.checks_problem:
+        yield Paragraph((f"The verification Job left no usable report: {state.checks_problem}",))
+    yield Table(("Check", "Result", "What was found"), tuple(_row(one) for one in state.checks))
+
+
+def _row(check: Mapping[str, Any]) -> Row:
+    result = str(check.get("state") or "")
+    tone = _TONES.get(result, Tone.WAIT)
+    numbers = check.get("numbers") or {}
+    told = "; ".join(f"{name} {float(numbers[name]):g}" for name in sorted(numbers))
+    found = str(check.get("message") or "-")
+    return Row(
+        (
+            (Code(str(check.get("name") or "")),),
+            (Mark(result.lower(), tone),),
+            (f"{found} ({told})" if told else found,),
+        ),
+        tone if tone in (Tone.BAD, Tone.WAIT) else Tone.PLAIN,
+    )
+
+
+def approvals(attempt: Attempt) -> Iterator[Block]:
+    """Who let the attempt through its gate."""
+    signed = attempt.state.approvals
+    if not signed:
+        return
+    yield Heading("Approvals")
+    yield Table(
+        ("Role", "Who", "When", "Comment"),
+        tuple(
+            Row(((one.role,), (Code(one.approver),), (moment(one.at),), (one.comment or "-",)))
+            for one in signed
+        ),
+    )
