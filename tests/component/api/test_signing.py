@@ -420,6 +420,8 @@ def test_kubectl_handoff_signs_what_it_shows_with_a_real_login(
     assert code == 0, err
     assert bundle_hash(written) in out
     assert "signed by ana" in out
+    assert run("bo", "approve", "signed", "--role", "Engineering", "--dry-run")[0] == 0
+    assert run("ana", "approve", "signed", "--role", "Engineering", "--dry-run")[0] == 1
     code, _, err = run("ana", "approve", "signed", "--role", "Engineering")
     assert code == 1
     assert "spec.role: ana has no right to sign as this role" in err

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from modelhandoff.api import names
 from modelhandoff.api.hashing import bundle_hash
 from modelhandoff.cli.kubectl import fallback, lookup
 from modelhandoff.cli.kubectl.api import Api, Raw
@@ -22,6 +23,13 @@ ANSWER_SECONDS = 5.0
 """How long the operator's answer is waited for; it comes within a second."""
 _REVIEW = Kind(
     "authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False
+)
+_RIGHT = Kind(
+    "authorization.k8s.io",
+    "v1",
+    "selfsubjectaccessreviews",
+    "SelfSubjectAccessReview",
+    namespaced=False,
 )
 _BEFORE = ("", "Pending", "Verifying", "AwaitingApproval")
 _CHECKS = ("ArtifactsVerified", "ContractsValid", "AcceptancePassed", "GovernanceComplete")
@@ -72,9 +80,14 @@ def sign(api: Api, name: str, wish: Wish, ask: Callable[[str], bool] | None = No
     tell = echo if wish.output is None else warn
     for line in _summary(on, spec, bundle, role, who, wish, roles, signed):
         tell(line)
+    allowed = _may_sign(api, on, role)
+    if not allowed:
+        warn(
+            f"You have no right to sign as {role} in namespace {on.namespace} (docs/approvals.md)."
+        )
     if wish.dry_run:
         tell("Nothing was written.")
-        return Code.OK
+        return Code.OK if allowed else Code.TROUBLE
     if not wish.yes and not (ask or fallback.ask)(f"{wish.decision} this bundle as {role}?"):
         raise Trouble(f"{on.place}: nothing was signed; answer y, or pass --yes")
     made = api.create(APPROVAL, _approval(on, wish, role, bundle, who), on.namespace)
@@ -150,6 +163,24 @@ def _who(api: Api) -> str:
     if not user:
         raise Trouble("the API server does not say who you are; log in")
     return str(user)
+
+
+def _may_sign(api: Api, on: Subject, role: str) -> bool:
+    """Whether RBAC lets the user sign in this role; the server is asked again when they do."""
+    asked = {
+        "namespace": on.namespace,
+        "group": names.GROUP,
+        "resource": "handoffroles",
+        "name": role,
+        "verb": "approve",
+    }
+    body = {
+        "apiVersion": _RIGHT.api_version,
+        "kind": _RIGHT.name,
+        "spec": {"resourceAttributes": asked},
+    }
+    review = lookup.if_any(lambda: api.create(_RIGHT, body))
+    return review is None or bool(lookup.status_of(review).get("allowed"))
 
 
 def _summary(  # noqa: PLR0917 - everything that a signature is about

@@ -207,6 +207,15 @@ def test_a_dry_run_writes_nothing(waiting, server, call):
     assert answer.out.endswith("Nothing was written.\n")
 
 
+def test_a_dry_run_says_whether_one_may(waiting, server, call):
+    server.allowed = lambda verb, resource: (verb, resource) != ("approve", "handoffroles")
+
+    answer = call("approve", "fraud", "--role", "DataScience", "--dry-run")
+
+    assert (answer.code, server.writes) == (1, [])
+    assert answer.err.startswith("You have no right to sign as DataScience in namespace payments")
+
+
 def test_other_peoples_words_command_no_terminal(waiting, server, call):
     server.user = "ana\x1b[2J"
     assert "\x1b" not in call("approve", "fraud", "--role", "DataScience", "--dry-run").out
