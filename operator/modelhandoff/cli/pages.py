@@ -13,7 +13,7 @@ EXAMPLE_TRAFFIC: Final = 60.0
 
 
 def reasons() -> str:
-    """Every reason with meaning and remedy; each table cell has an anchor to link to."""
+    """Every reason with meaning and remedy; each has an anchor: operations.md#nodata."""
     from modelhandoff.cli.kubectl.words import GROUPS
 
     parts = []
@@ -21,7 +21,7 @@ def reasons() -> str:
         parts.append(f"### {title}\n")
         parts.append("| Reason | What happened | What to do |\n|---|---|---|")
         for names, meaning, remedy in rows:
-            shown = ", ".join(f"`{name}`" for name in names)
+            shown = ", ".join(f'<a id="{name.lower()}"></a>`{name}`' for name in names)
             parts.append(f"| {shown} | {meaning} | {remedy} |")
         parts.append("")
     return "\n".join(parts).rstrip()

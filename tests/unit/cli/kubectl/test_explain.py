@@ -112,7 +112,7 @@ def test_an_attempt_that_is_gone_is_said(server, call):
 
 
 def test_the_words_are_those_of_the_operations_guide():
-    rows = re.findall(r"^\| (`[A-Z].*?) \| (.*?) \| (.*?) \|$", OPERATIONS.read_text(), re.M)
+    rows = re.findall(r"^\| (<a id.*?) \| (.*?) \| (.*?) \|$", OPERATIONS.read_text(), re.M)
     guide = {
         reason: (meaning, remedy)
         for reasons, meaning, remedy in rows
