@@ -128,6 +128,23 @@ async def test_a_report_that_cannot_be_made_stops_nothing(
     assert len([d for d in served.deployments().values() if d["spec"]["replicas"]]) == 1
 
 
+async def test_crds_that_do_not_know_the_field_are_not_written_at_again_and_again(
+    served: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an API server with older CRDs does: it takes the write and keeps nothing of it."""
+    asked = []
+
+    async def dropped(*args: object) -> None:
+        asked.append(args)
+
+    await served.pass_time(60)
+    monkeypatch.setattr("modelhandoff.cluster.reports.keep", dropped)
+    await ended(served)
+    await served.pass_time(3 * 3600)
+    assert 1 <= len(asked) <= 4
+    assert served.phase() == "RolledBack"
+
+
 async def test_an_attempt_that_changes_meanwhile_is_looked_at_again(served: World) -> None:
     touched = []
 

@@ -82,6 +82,7 @@ class Reconciler:
         self._reported: dict[HandoffKey, float] = {}
         # Only spares requests, as well: until when a failed errand is left alone.
         self._put_off: dict[HandoffKey, float] = {}
+        self._done: dict[HandoffKey, Action] = {}
 
     async def work(self, key: HandoffKey) -> None:
         """One pass for the queue: never raises, always says when the next one is."""
@@ -114,6 +115,7 @@ class Reconciler:
             if snapshot is None:
                 self._reported.pop(key, None)
                 self._put_off.pop(key, None)
+                self._done.pop(key, None)
                 return None
             collected = await look.collect(snapshot)
             decision = self._decide(snapshot, collected)
@@ -147,11 +149,17 @@ class Reconciler:
         errand = decision.errand
         if errand is None:
             self._put_off.pop(key, None)
+            self._done.pop(key, None)
             return None
         name, now = type(errand).__name__, self._clock.monotonic()
         left = self._put_off.get(key, now) - now
         if left > 0:
             return left
+        if errand == self._done.get(key):
+            # Written, and not there: a field that the API server does not know is dropped.
+            log.warning("%s left no trace: the CRDs are older than the operator", name)
+            self._put_off[key] = now + ERRAND_REFUSED
+            return ERRAND_REFUSED
         try:
             await self._apply(errand, snapshot, False)
         except FencedError:
@@ -164,6 +172,7 @@ class Reconciler:
             self._telemetry.failures.labels("Bug" if bug else type(error).__name__).inc()
             log.warning("%s tried again in %.0f s: %s", name, later, error, exc_info=bug)
             return later
+        self._done[key] = errand
         log.info("%s: done", name)
         self._telemetry.actions.labels(name).inc()
         return 0.0
