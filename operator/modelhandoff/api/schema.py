@@ -79,6 +79,12 @@ class _Inliner:
                 # OpenAPI v3.0, which Kubernetes speaks, has the bound and a flag.
                 node[bound] = node[low]
                 node[low] = True
+        least = node.get("minimum")
+        if node.get("type") == "number" and least is not None and least % 1:
+            # The API server cuts the bound to an integer where the value is one: 0 passes 0.0001.
+            node["x-kubernetes-validations"] = [
+                {"rule": f"self >= {least}", "message": f"out of range; allowed >= {least}"}
+            ]
         if "const" in node:
             node["enum"] = [node.pop("const")]
         return node
