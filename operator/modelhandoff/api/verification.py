@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from modelhandoff.api.candidate import ArtifactRole
 from modelhandoff.api.checks import FORMAT
@@ -13,13 +15,15 @@ CHECK_BUDGET = timedelta(minutes=10)
 """How long all checks together may take; what is not done by then has failed."""
 
 
-def spec_document(spec: ModelHandoffSpec, files: tuple[str, ...]) -> str:
-    """The file that the Job reads: the resolved spec, and under which name each artifact lies."""
-    document = {
-        "format": FORMAT,
-        "spec": spec.model_dump(mode="json", by_alias=True),
-        "files": list(files),
-    }
+def spec_document(spec: Mapping[str, Any], files: Sequence[str]) -> str:
+    """The file that the Job reads: the resolved spec, and under which name each artifact lies.
+
+    Args:
+        spec: the resolved spec as JSON, as an attempt's snapshot holds it: the same text comes
+            of it whatever later versions of the models make of that spec.
+        files: of the artifacts, in their order.
+    """
+    document = {"format": FORMAT, "spec": spec, "files": list(files)}
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

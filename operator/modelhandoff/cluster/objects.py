@@ -21,7 +21,7 @@ from modelhandoff.cluster.identity import Identity
 from modelhandoff.cluster.kinds import Kind
 from modelhandoff.cluster.pods import HTTP_PORT, pod_template
 from modelhandoff.cluster.settings import ClusterSettings
-from modelhandoff.cluster.verification import spec_map, verification_job
+from modelhandoff.cluster.verification import verification_job
 from modelhandoff.cluster.warmup import warmup_job
 from modelhandoff.errors import RefusedError, cut
 
@@ -57,7 +57,6 @@ def render(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings) -> 
         objects["disruptionBudget"] = disruption_budget(who)
     if needed(spec):
         objects["verification"] = verification_job(spec, who, settings)
-        objects["verificationSpec"] = spec_map(spec, who)
     frozen = {"spec": spec.model_dump(mode="json", by_alias=True), "objects": objects}
     return json.dumps(frozen, sort_keys=True, separators=(",", ":"), allow_nan=False)
 

@@ -1,13 +1,16 @@
 """The verification Job, which checks a bundle before a pod of it exists, and its report.
 
-Rendering is pure, and done once. The Job needs no token, no rights and, past the fetch, no network. The spec comes from an immutable
-ConfigMap; the Job says which bytes it read, so a ConfigMap that somebody changed is noticed.
+Rendering is pure, and done once. The Job needs no token, no rights and, past the fetch, no
+network. The spec comes from an immutable ConfigMap; the Job says which bytes it read, so a
+ConfigMap that somebody changed is noticed.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from modelhandoff.api import names
@@ -32,6 +35,8 @@ Raw = dict[str, Any]
 
 CHECK = "check"
 """Name of the Job's container."""
+ARTIFACTS = "MODELHANDOFF_ARTIFACTS"
+"""Of the init container: the manifest that says which file each artifact is."""
 SPEC_DIR = "/mnt/spec"
 SPEC_FILE = "spec.json"
 MAX_LOG = 4 * MAX_BODY
@@ -52,6 +57,9 @@ def verification_job(spec: ModelHandoffSpec, who: Identity, settings: ClusterSet
     """The Job of one attempt, without its owner."""
     name = names.verification_job_name(who.attempt)
     labels = {**names.labels(who.handoff), names.LABEL_ATTEMPT: who.attempt}
+    document = spec_document(
+        spec.model_dump(mode="json", by_alias=True), file_names(spec.candidate.artifacts)
+    )
     memory = max(_LEAST_MEMORY, memory_bytes(spec.candidate.serving.resources.memory))
     return {
         "apiVersion": kinds.JOB.api_version,
@@ -60,7 +68,7 @@ def verification_job(spec: ModelHandoffSpec, who: Identity, settings: ClusterSet
             "name": name,
             "namespace": who.namespace,
             "labels": labels,
-            "annotations": {names.ANNOTATION_SPEC_DIGEST: sha256(_document(spec).encode())},
+            "annotations": {names.ANNOTATION_SPEC_DIGEST: sha256(document.encode())},
         },
         "spec": {
             "backoffLimit": 2,
@@ -102,23 +110,26 @@ def verification_job(spec: ModelHandoffSpec, who: Identity, settings: ClusterSet
     }
 
 
-def spec_map(spec: ModelHandoffSpec, who: Identity) -> Raw:
-    """The ConfigMap with the spec that the Job reads, without its owner."""
+def spec_map(job: Mapping[str, Any], spec: Mapping[str, Any]) -> Raw:
+    """The ConfigMap with the spec that a rendered Job reads, without its owner.
+
+    Made when it is needed: in the snapshot the spec would be a second time.
+
+    Args:
+        job: the Job as the attempt's snapshot holds it.
+        spec: the resolved spec as the attempt's snapshot holds it.
+    """
+    fetch = job["spec"]["template"]["spec"]["initContainers"][0]
+    manifest = next(e["value"] for e in fetch["env"] if e["name"] == ARTIFACTS)
+    files = [artifact["file"] for artifact in json.loads(manifest)]
+    meta = job["metadata"]
     return {
         "apiVersion": kinds.CONFIG_MAP.api_version,
         "kind": kinds.CONFIG_MAP.name,
-        "metadata": {
-            "name": names.verification_job_name(who.attempt),
-            "namespace": who.namespace,
-            "labels": {**names.labels(who.handoff), names.LABEL_ATTEMPT: who.attempt},
-        },
+        "metadata": {key: meta[key] for key in ("name", "namespace", "labels")},
         "immutable": True,
-        "data": {SPEC_FILE: _document(spec)},
+        "data": {SPEC_FILE: spec_document(spec, files)},
     }
-
-
-def _document(spec: ModelHandoffSpec) -> str:
-    return spec_document(spec, file_names(spec.candidate.artifacts))
 
 
 def _checker(memory: int, settings: ClusterSettings) -> Raw:

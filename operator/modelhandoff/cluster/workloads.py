@@ -6,6 +6,7 @@ it is what the next pass looks at, so a crash in between repeats the whole actio
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ from modelhandoff.cluster.objects import (
 from modelhandoff.cluster.pods import HTTP_PORT
 from modelhandoff.cluster.refusals import AlreadyExistsError
 from modelhandoff.cluster.store import Store
+from modelhandoff.cluster.verification import spec_map
 from modelhandoff.cluster.views import is_ours, labels_of
 from modelhandoff.cluster.writing import Writer
 from modelhandoff.errors import ConflictError, RefusedError
@@ -282,11 +284,14 @@ def _adopted_port(shop: Workshop) -> str | int:
 
 async def run_verification(shop: Workshop, action: RunVerification) -> None:
     """The spec that the verification Job reads, then the Job; both go with the attempt."""
+    job = shop.frozen(action.attempt)["verification"]
     raw = shop.store.get(ATTEMPT, shop.namespace, action.attempt)
-    objects = shop.frozen(action.attempt)
-    mine = attempt_owner(action.attempt, "" if raw is None else raw["metadata"].get("uid", ""))
-    await shop.make(CONFIG_MAP, owned(objects["verificationSpec"], mine))
-    await shop.make(JOB, owned(objects["verification"], mine))
+    if raw is None:
+        raise ConflictError(f"HandoffAttempt {shop.namespace}/{action.attempt} is gone")
+    spec = json.loads(raw["spec"]["snapshot"])["spec"]
+    mine = attempt_owner(action.attempt, raw["metadata"].get("uid", ""))
+    await shop.make(CONFIG_MAP, owned(spec_map(job, spec), mine))
+    await shop.make(JOB, owned(job, mine))
 
 
 async def run_warmup(shop: Workshop, action: RunWarmup) -> None:

@@ -30,6 +30,13 @@ def asking(**serving):
     )
 
 
+def rendered():
+    """The Job of a snapshot, and the ConfigMap that is made of the same snapshot later."""
+    snapshot = json.loads(render(asking(), WHO, SETTINGS))
+    job = snapshot["objects"]["verification"]
+    return job, spec_map(job, snapshot["spec"])
+
+
 def test_the_job_has_no_rights_and_hard_limits():
     job = verification_job(asking(), WHO, SETTINGS)
 
@@ -70,7 +77,7 @@ def test_quantities_become_bytes(quantity, expected):
 
 
 def test_the_spec_is_in_an_immutable_map_and_the_job_knows_its_digest():
-    job, document = verification_job(asking(), WHO, SETTINGS), spec_map(asking(), WHO)
+    job, document = rendered()
 
     assert document["immutable"] is True
     assert document["metadata"]["name"] == names.verification_job_name(ATTEMPT_NAME)
@@ -81,7 +88,7 @@ def test_the_spec_is_in_an_immutable_map_and_the_job_knows_its_digest():
 
 
 def test_the_runner_finds_the_files_where_the_fetcher_puts_them(tmp_path):
-    job, document = verification_job(asking(), WHO, SETTINGS), spec_map(asking(), WHO)
+    job, document = rendered()
 
     bundle = read_bundle(document["data"]["spec.json"].encode(), tmp_path)
 
@@ -96,8 +103,7 @@ def test_it_is_rendered_only_where_something_is_asked_for():
 
     assert (plain.spec_digest, plain.objects.get("verification")) == ("", None)
     assert asked.spec_digest.startswith("sha256:")
-    assert asked.objects["verificationSpec"]["data"]
-    json.dumps(asked.objects)
+    assert "spec.json" not in json.dumps(asked.objects["deployment"])
 
 
 def pod(name, *, exit_code=None, message="", init=None):

@@ -237,7 +237,9 @@ def checked(fraud, version, golden):
     """What the verification Job finds for one version with the golden cases of another."""
     text = fraud_handoff(fraud, version)
     spec = resolve(yaml.safe_load(text)["spec"])
-    document = spec_document(spec, file_names(spec.candidate.artifacts))
+    document = spec_document(
+        spec.model_dump(mode="json", by_alias=True), file_names(spec.candidate.artifacts)
+    )
     found = read_bundle(document.encode(), fraud / version)
     cases = fraud / golden / "golden.jsonl"
     files = tuple((a, cases if a.role == "TestData" else path) for a, path in found.files)

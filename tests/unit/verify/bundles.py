@@ -97,7 +97,10 @@ class Folder:
             )
         candidate = {**self.overrides.get("candidate", {}), "artifacts": artifacts}
         resolved = resolve(spec(**{**self.overrides, "candidate": candidate}))
-        return spec_document(resolved, file_names(resolved.candidate.artifacts)).encode()
+        return spec_document(
+            resolved.model_dump(mode="json", by_alias=True),
+            file_names(resolved.candidate.artifacts),
+        ).encode()
 
     def bundle(self) -> Bundle:
         return read_bundle(self.document(), self.path)
