@@ -45,6 +45,10 @@ def render(view: View, *, ascii_only: bool = False) -> Group:
     action = next_step(view)
     if action:
         parts.append(_line("Next", action))
+    if view.state.get("verdict"):
+        meta = view.handoff["metadata"]
+        whole = f"kubectl handoff report {meta['name']} -n {meta['namespace']}"
+        parts.append(_line("Report", whole))
     parts += _rules(view, judged)
     parts += _metrics(view, judged, ascii_only=ascii_only)
     parts += _flips(view, judged, ascii_only=ascii_only)

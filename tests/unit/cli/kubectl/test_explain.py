@@ -102,6 +102,15 @@ def test_a_snapshot_that_cannot_be_read_breaks_nothing(server, call):
     assert call("history", "fraud").code == 0
 
 
+def test_a_decision_points_to_its_report(server, call):
+    story = Story(server).judged(errors=0.2)
+    story.write("10 % on 1.4.0.", weight=10)
+    assert "handoff report" not in call("explain", "fraud").out
+
+    story.ended(Outcome.ROLLBACK, "HarmDetected", "errors at 20 %.").write("Rolled back.")
+    assert "kubectl handoff report fraud -n payments" in call("explain", "fraud").out
+
+
 def test_an_attempt_that_is_gone_is_said(server, call):
     story = Story(server).judged(looks=12).write("10 % on 1.4.0.", weight=10)
     server.remove(names.ATTEMPTS, "payments", story.attempt)
