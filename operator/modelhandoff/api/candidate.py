@@ -192,7 +192,8 @@ class Candidate(SpecModel):
     artifacts: Annotated[tuple[Artifact, ...], ListOf(32, minimum=1)]
     """The files of the bundle, each with its digest."""
     provenance: Provenance
-    """Where the model came from. Recorded and signed, not yet checked."""
+    """Where the model came from. A verification Job compares seed and commit with the model's own
+    metadata, where it has them; the rest is recorded and signed."""
     serving: Serving
     """How the model is served."""
 
