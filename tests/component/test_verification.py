@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 
 from modelhandoff.api import names
-from modelhandoff.api.checks import CheckName, CheckState
+from modelhandoff.api.checks import CheckName, CheckState, sha256
 from modelhandoff.verify.findings import status as check_status
 from tests.component.actors import CONFIG_MAP, JOB, Fate, all_passed, reported
 from tests.component.crashing import Killer, When
 from tests.component.fakeapi.kinds import Kind
 from tests.component.fakeapi.objects import Object
 from tests.component.handoffs import V1, V2, quick
-from tests.component.world import NAMESPACE, POD, World
+from tests.component.realapi.plane import Plane
+from tests.component.realapi.site import RealSite
+from tests.component.world import NAMESPACE, POD, World, world_at
 
 LINE = "golden.jsonl:7: output score[0] is wrong; got 0.9; allowed 0.1 +- 0.0001"
 
@@ -53,7 +55,9 @@ async def end(place: World, *phases: str) -> None:
 
 def verifying(place: World, kind: Kind) -> list[Object]:
     """What there is of one kind for verification."""
-    return place.objects.list(kind, NAMESPACE, lambda o: o["metadata"]["name"].endswith("-verify"))
+    return place.objects.list(
+        kind, place.namespace, lambda o: o["metadata"]["name"].endswith("-verify")
+    )
 
 
 def candidate_pods(place: World) -> list[str]:
@@ -222,3 +226,19 @@ async def test_no_room_for_the_job_ends_without_blame(logged: World) -> None:
 
     assert logged.status()["verdict"]["reason"] == "VerificationNotRun"
     assert candidate_pods(logged) == []
+
+
+@pytest.mark.control_plane
+async def test_the_spec_is_the_same_bytes_on_a_real_api_server(plane: Plane) -> None:
+    """There is no kubelet, so no log; but what the Job would read is what was frozen."""
+    async with world_at(RealSite(plane)) as place:
+        await place.start()
+        await place.apply(asking(V1))
+        await end(place, "Inconclusive")
+
+        assert place.status()["verdict"]["reason"] == "ReportUnreadable", place.story()
+        (job,) = verifying(place, JOB)
+        (spec,) = verifying(place, CONFIG_MAP)
+        digest = job["metadata"]["annotations"][names.ANNOTATION_SPEC_DIGEST]
+        assert sha256(spec["data"]["spec.json"].encode()) == digest
+        assert spec["immutable"] is True
