@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import copy
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes
+import onnx
 import yaml
 
 from e2e.cluster import Cluster, connect, images
@@ -301,7 +304,27 @@ def train(progress: Progress = SILENT) -> Path:
             check=True,
             capture_output=True,
         )
+        rebuild(folder)
     return folder
+
+
+def rebuild(models: Path) -> None:
+    """The first model built again as version 1.0.1, ``rebuilt``: the same graph, other bytes."""
+    made = models / "rebuilt"
+    shutil.copytree(models / "v1", made, dirs_exist_ok=True)
+    graph = onnx.load(made / "model.onnx")
+    onnx.helper.set_model_props(graph, {**_properties(graph), "version": "1.0.1"})
+    onnx.save(graph, made / "model.onnx")
+    index = json.loads((models / "index.json").read_text(encoding="utf-8"))
+    entry = copy.deepcopy(index["versions"]["v1"]) | {"version": "1.0.1"}
+    digest = hashlib.sha256((made / "model.onnx").read_bytes()).hexdigest()
+    entry["files"]["model.onnx"]["digest"] = f"sha256:{digest}"
+    index["versions"]["rebuilt"] = entry
+    (models / "index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+
+
+def _properties(graph: onnx.ModelProto) -> dict[str, str]:
+    return {one.key: one.value for one in graph.metadata_props}
 
 
 def artifact_server(models: Path, image: str) -> list[Raw]:

@@ -69,7 +69,7 @@ def test_a_bad_model_is_rolled_back_with_its_metric_named(
 
 def test_the_same_behaviour_under_a_new_version_is_promoted(case: Case) -> None:
     case.serve("v1")
-    case.apply("v1", {"candidate": {"model": {"version": "1.0.1"}}})
+    case.apply("rebuilt")
     status = case.wait("Promoted", timeout=240)
     assert status["stable"]["version"] == "1.0.1"
     assert case.routes.of(case.workload(status)) == [0, 10, 50, 100]
