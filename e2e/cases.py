@@ -248,9 +248,13 @@ class Case:
         return items
 
     def nothing_lost(self, least: int = 200) -> Summary:
-        """No request failed because of a routing change, from the first to now."""
+        """No request failed because of a routing change, from the first to now.
+
+        Looked at once more than ``least`` were answered.
+        """
+        enough = f"more than {least} answers"
+        self.stack.cluster.wait(lambda: self.traffic.summary().answered > least, enough, 60)
         summary = self.traffic.summary()
-        assert summary.answered > least
         assert summary.not_the_models_fault == 0, summary.failures
         return summary
 

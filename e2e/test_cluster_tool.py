@@ -318,21 +318,23 @@ import sys, time
 from pathlib import Path
 from e2e.cluster import {kind}
 from e2e.test_cluster_tool import serve
-started = {kind}.start("killed", {arguments})
+started = {kind}.start("{name}", {arguments})
 {more}
 print("up", flush=True)
 time.sleep(600)
 """
 
 
-def owner(kind: str, arguments: str = "", more: str = "") -> subprocess.Popen[str]:
+def owner(kind: str, name: str, arguments: str = "", more: str = "") -> subprocess.Popen[str]:
     """A program that starts an instance and then waits to be killed."""
-    program = OWNER.format(kind=kind, arguments=arguments, more=more)
+    program = OWNER.format(kind=kind, name=name, arguments=arguments, more=more)
     started = subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert started.stdout is not None
-    assert started.stdout.readline() == "up\n"
+    if started.stdout.readline() != "up\n":
+        kill(started)
+        raise AssertionError(f"{name} did not come up")
     return started
 
 
@@ -354,8 +356,10 @@ def tool(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_killed_owner_takes_all_processes_along_and_gc_the_rest(
     web_image: Path, held: ExitStack
 ) -> None:
-    program = owner("Cluster", f'images=[Path("{web_image}")]', 'serve(started, "web", 1)')
-    found = connect("killed")
+    program = owner(
+        "Cluster", "killed1", f'images=[Path("{web_image}")]', 'serve(started, "web", 1)'
+    )
+    found = connect("killed1")
     assert isinstance(found, Cluster)
     traces = Traces.of(found, held)
     kill(program)
@@ -366,13 +370,13 @@ def test_a_killed_owner_takes_all_processes_along_and_gc_the_rest(
     until(lambda: not processes(), "all processes to end", timeout=10)
     done = tool("gc")
     assert done.returncode == 0, done.stderr
-    assert "killed" in done.stderr
+    assert "killed1" in done.stderr
     assert traces.found() == []
 
 
 def test_the_next_start_removes_what_a_killed_owner_left(web_image: Path, held: ExitStack) -> None:
-    program = owner("Cluster", f'images=[Path("{web_image}")]')
-    found = connect("killed")
+    program = owner("Cluster", "killed2", f'images=[Path("{web_image}")]')
+    found = connect("killed2")
     assert isinstance(found, Cluster)
     traces = Traces.of(found, held)
     kill(program)
@@ -415,8 +419,8 @@ def test_up_stays_until_down() -> None:
 
 def test_control_planes_run_side_by_side_and_a_killed_owner_takes_its_own(held: ExitStack) -> None:
     with ControlPlane.start() as mine:
-        program = owner("ControlPlane")
-        theirs = connect("killed")
+        program = owner("ControlPlane", "killed3")
+        theirs = connect("killed3")
         assert isinstance(theirs, ControlPlane)
         traces = Traces.of(theirs, held)
         assert mine.url != theirs.url

@@ -184,6 +184,39 @@ async def test_somebody_elses_config_map_is_left_alone(served: World) -> None:
     assert served.phase() == "RolledBack"
 
 
+async def test_a_report_that_was_planted_is_not_taken_for_ours(served: World) -> None:
+    """Whoever may make ConfigMaps can make this one first, owner and digests included."""
+    planted = []
+
+    def plant(write: Write) -> None:
+        if write.kind == "HandoffAttempt" and write.verb == "create" and not planted:
+            meta = write.after["metadata"]
+            owner = {
+                "apiVersion": names.API_VERSION,
+                "kind": "HandoffAttempt",
+                "name": meta["name"],
+                "uid": meta["uid"],
+            }
+            body = {
+                "metadata": {
+                    "name": names.report_name(meta["name"]),
+                    "ownerReferences": [owner],
+                    "annotations": {
+                        names.ANNOTATION_DOCUMENTS: '[{"key":"report.md","sha256":"0","size":4}]'
+                    },
+                },
+                "data": {"report.md": "fine"},
+            }
+            planted.append(served.objects.create(CONFIG_MAP, served.namespace, body))
+
+    served.server.on_write.append(plant)
+    await ended(served)
+    await served.pass_time(7200)
+    assert planted
+    assert "reportRef" not in served.attempt()["status"]
+    assert served.phase() == "RolledBack"
+
+
 async def test_it_goes_with_its_attempt(served: World) -> None:
     await ended(served)
     await served.pass_time(60)

@@ -47,11 +47,19 @@ async def keep(shop: Workshop, action: KeepReport, reporter: Reporter) -> None:
     try:
         await shop.writer.create(CONFIG_MAP, manifest)
     except AlreadyExistsError:
-        # From a pass that died after it, maybe in an older version: what is stored counts.
-        found = shop.store.get(CONFIG_MAP, shop.namespace, name)
+        # From a pass that died after it. Anybody may have made it in advance: it counts only if
+        # it is what would have been written.
+        found = await shop.writer.read_again(CONFIG_MAP, name)
         if found is None:
             raise
-        manifest = found
+        if any(found.get(field) != manifest[field] for field in ("data", "binaryData")):
+            raise RefusedError(
+                f"ConfigMap {shop.namespace}/{name}: is not the report of this attempt",
+                user_action="delete it",
+            ) from None
+    finally:
+        # Nobody watches ConfigMaps: what is remembered of one would be remembered for ever.
+        shop.store.forget(CONFIG_MAP, shop.namespace, name)
     reference = {"name": name, "documents": _documents(manifest, attempt)}
     await shop.writer.replace_status(
         ATTEMPT,
@@ -59,8 +67,6 @@ async def keep(shop: Workshop, action: KeepReport, reporter: Reporter) -> None:
         {**attempt["status"], "reportRef": reference},
         resource_version=action.resource_version,
     )
-    # Nobody watches ConfigMaps: what is remembered of this one would be remembered for ever.
-    shop.store.forget(CONFIG_MAP, shop.namespace, name)
 
 
 def config_map(attempt: Raw, texts: Mapping[str, str]) -> Raw:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from modelhandoff.api import names
 from modelhandoff.cluster.kinds import (
     APPROVAL,
+    ATTEMPT,
     DEPLOYMENT,
     HANDOFF,
     HTTPROUTE,
@@ -252,11 +253,12 @@ class Store:
             yield self._gateways, ObjectKey(where, gateway)
 
     def _owner(self, kind: Kind, key: ObjectKey) -> HandoffKey | None:
-        """The handoff an object belongs to: by its label; an approval by what it names."""
+        """The handoff an object belongs to: by its label; our kinds by what they name."""
         if kind is HANDOFF:
             return HandoffKey(*key)
         raw = self._shelves[kind.plural].objects[key]
-        if kind is APPROVAL:
+        if kind in (APPROVAL, ATTEMPT):
+            # Specs are frozen; a label is anybody's who may edit the object.
             named = _text(raw.get("spec"), "handoffRef", "name")
             return HandoffKey(key.namespace, named) if named else None
         name = (raw["metadata"].get("labels") or {}).get(names.LABEL_HANDOFF)

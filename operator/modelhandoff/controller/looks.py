@@ -111,7 +111,16 @@ class Pass:
                 next_due=max(SOONEST, answer.retry_at - now),
             )
         async with self._turn:
-            judged = self._judge(ctx, wanted, answer, now)
+            try:
+                judged = self._judge(ctx, wanted, answer, now)
+            except ValueError as error:
+                # Evidence of another version, or damaged: it holds the weight, and whatever else
+                # is to be decided (an abort, a deletion) still is.
+                return Collected(
+                    unknown_reason=Reason.METRICS_INVALID,
+                    unknown_message=f"the stored evidence cannot be continued: {error}",
+                    next_due=wanted.interval,
+                )
         if isinstance(answer, Closed):
             self._remember(ctx, answer, judged)
         return judged

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 MAX_WRITES = 24
 """Writes in one pass; a promotion needs about ten. More is a loop: others get their turn."""
+BUSY = 1.0
+"""Seconds until a handoff goes on that used up its writes."""
 
 MAX_CONFLICTS = 3
 """Conflicts in one pass; each was followed by a fresh read. More is a fight: it can wait."""
@@ -131,7 +133,7 @@ class Reconciler:
                 continue
             await self._tell(decision, snapshot)
         else:
-            return 0.0
+            return BUSY
         wait = await self._report(key, snapshot, decision)
         errand = await self._run_errand(key, snapshot, decision)
         # Nothing is lost if a watch event is: every handoff is looked at now and then.

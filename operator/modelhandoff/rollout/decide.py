@@ -15,7 +15,7 @@ from modelhandoff.rollout.lifecycle import delete, ensure_attempt, settled
 from modelhandoff.rollout.progress import progress
 from modelhandoff.rollout.provision import begin, provision, warm_up
 from modelhandoff.rollout.reporting import keep_report
-from modelhandoff.rollout.restoring import restore_stable
+from modelhandoff.rollout.restoring import heal, restore_stable
 from modelhandoff.rollout.snapshot import Snapshot
 from modelhandoff.rollout.status import render
 from modelhandoff.rollout.tidying import retire, tidy
@@ -67,12 +67,26 @@ def _move(ctx: Context) -> Move:
     if ctx.attempt is None or ctx.state.phase.terminal:
         return _at_rest(ctx)
     move = _PHASES[ctx.state.phase](ctx)
-    return move if move.action is not None else _making_room(ctx, move)
+    return move if move.action is not None else _meanwhile(ctx, move)
 
 
-def _making_room(ctx: Context, move: Move) -> Move:
-    """While an attempt only waits, old versions go on retiring: it may wait for their GPU."""
-    if ctx.state.phase not in (Phase.PROVISIONING, Phase.WARMING_UP, Phase.PROGRESSING):
+_BEFORE_PODS = (Phase.PENDING, Phase.VERIFYING, Phase.AWAITING_APPROVAL)
+
+
+def _meanwhile(ctx: Context, move: Move) -> Move:
+    """While an attempt only waits, for people maybe for weeks, what serves is looked after.
+
+    Before its first pod the attempt does not count: what was deleted by hand comes back as it does
+    at rest. Old versions go on retiring all the time: the attempt may wait for their GPU.
+    """
+    if ctx.state.phase in _BEFORE_PODS and ctx.attempt is not None:
+        others = tuple(a for a in ctx.snapshot.attempts if a.name != ctx.attempt.name)
+        healed = heal(Context(dataclasses.replace(ctx.snapshot, attempts=others), ctx.settings))
+        if healed is not None and healed.action is not None:
+            return dataclasses.replace(
+                move, action=healed.action, urgent=healed.urgent, events=healed.events
+            )
+    elif ctx.state.phase not in (Phase.PROVISIONING, Phase.WARMING_UP, Phase.PROGRESSING):
         return move
     chore, _ = retire(ctx)
     if chore is None:

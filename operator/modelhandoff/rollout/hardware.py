@@ -11,12 +11,15 @@ from modelhandoff.rollout.snapshot import WorkloadView
 def other_hardware(ctx: Context) -> Move | None:
     """Ends an attempt, before any traffic, whose pods got GPUs that the baseline has not.
 
-    Only where both products are known: a baseline without a GPU, or a node without the label,
-    says nothing. Every product of the candidate must be one of the baseline's; the other way
-    round the baseline merely has more variety.
+    Only where both products are known and the baseline is whole: a baseline without a GPU, a node
+    without the label, or a pod that is just being replaced says nothing. Every product of the
+    candidate must be one of the baseline's; the other way round the baseline merely has more
+    variety.
     """
     gpu, baseline, candidate = ctx.spec.candidate.serving.gpu, ctx.baseline, ctx.candidate
     if gpu is None or not gpu.same_as_baseline or baseline is None or candidate is None:
+        return None
+    if baseline.ready < baseline.desired:
         return None
     mine, theirs = _products(candidate), _products(baseline)
     if not mine or not theirs or mine <= theirs:
@@ -33,4 +36,8 @@ def other_hardware(ctx: Context) -> Move | None:
 
 
 def _products(workload: WorkloadView) -> set[str]:
-    return {pod.gpu_product for pod in workload.pods if pod.gpu_product and not pod.deleting}
+    return {
+        pod.gpu_product
+        for pod in workload.pods
+        if pod.gpu_product and pod.ready and not pod.deleting
+    }

@@ -7,6 +7,7 @@ is a function of attempts that have ended, asking twice changes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Final
 
@@ -87,7 +88,9 @@ def _after(before: AttemptView, state: AttemptState) -> History:
             continue
         told, known = definition(metric, before.spec), older.metrics.get(metric.name)
         if known is not None and known.definition == told:
-            past = added({metric.name: past}, {metric.name: known.past})[metric.name]
+            # Sums of another shape, by another version of the operator, cannot be added.
+            with contextlib.suppress(ValueError):
+                past = added({metric.name: past}, {metric.name: known.past})[metric.name]
         metrics[metric.name] = Known(told, past)
     rest = {name: known for name, known in older.metrics.items() if name not in metrics}
     kept = dict([*metrics.items(), *rest.items()][:MAX_METRICS])

@@ -87,6 +87,8 @@ def _record(ctx: Context, job: JobView) -> Move:
             f"The verification Job {job.name} read another spec than this attempt's: "
             f"got {receipt.spec}; allowed {attempt.verification}. Somebody changed its ConfigMap.",
         )
+    if ctx.left(ctx.state.phase_since, 2 * job_budget(ctx.spec)) <= 0:
+        return _not_told(ctx, f"the log of pod {job.reporter} could not be read in time")
     noted = ctx.state.note(ctx.now, f"Checks: {receipt.verdict}. {receipt.message}".strip())
     return Move(
         RecordChecks(

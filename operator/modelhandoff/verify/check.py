@@ -93,23 +93,18 @@ def verify(spec: bytes, directory: Path, limits: Limits) -> tuple[CheckStatus, .
     """
     wanted = asked(read_bundle(spec, directory))
     done: dict[str, CheckStatus] = {}
-    begun = ""
     stream = _Child(spec, directory, limits)
     for message in stream.messages():
-        if "begun" in message:
-            begun = str(message["begun"])
-        elif "done" in message:
+        if "done" in message:
             result = CheckStatus.model_validate(message["done"])
             done[result.name] = result
-    ended = stream.ended
-    for name in wanted:
-        if name in done:
-            continue
-        if begun in (str(name), "") and ended is not None:
-            done[name] = _lost(name, ended, limits)
-            begun = "told"
-        else:
-            done[name] = status(name, CheckState.SKIPPED, "Not made: the checks before it ended.")
+    # Checks are made in this order: the first without a result is the one that the child died of,
+    # and never a pass.
+    missing = [name for name in wanted if name not in done]
+    for name in missing[:1]:
+        done[name] = _lost(name, stream.ended or Ended(0, 0.0, ""), limits)
+    for name in missing[1:]:
+        done[name] = status(name, CheckState.SKIPPED, "Not made: the checks before it ended.")
     return tuple(done[name] for name in wanted)
 
 

@@ -234,7 +234,6 @@ def main(argv: list[str]) -> int:
             print(json.dumps(what, separators=(",", ":")), file=results, flush=True)
 
         for name in asked(bundle):
-            tell(begun=str(name))
             tell(done=made(name, bench.checks[name]).model_dump(mode="json"))
     return 0
 

@@ -319,6 +319,12 @@ class TestAuthors:
         assert "spec.baseline.workloadRef.name: ana has no right to change this Deployment" in said
         assert refusal(adopting, "dan") == ""
 
+    def test_a_policy_is_chosen_by_those_who_may_use_it(self, refusal: Refusal) -> None:
+        choosing = handoff(policyRef={"name": "lax"})
+        said = refusal(choosing, "ana")
+        assert "spec.policyRef.name: ana has no right to use this policy; got lax" in said
+        assert refusal(handoff(), "ana") == ""
+
 
 @pytest.mark.parametrize(
     ("until", "said"),

@@ -113,6 +113,44 @@ class TestWaiting:
             assert model.status == before
         assert model.writes == []
 
+    def test_what_serves_is_looked_after_meanwhile(self) -> None:
+        """People may take weeks; what is deleted by hand comes back as it does at rest."""
+        model = gated()
+        stable = next(name for name, w in model.workloads.items() if w.stable)
+        model.route = None
+        model.services.pop("fraud")
+        model.pass_time(hours=24)
+        for _ in range(3):
+            model.run()
+            model.settle()
+        assert model.state.phase == "AwaitingApproval"
+        assert model.route is not None
+        assert dict(model.route.backends) == {stable: 100}
+        assert model.services["fraud"].selector
+        model.writes.clear()
+        model.pass_time(hours=24)
+        model.run()
+        assert not model.writes
+
+    def test_old_versions_retire_meanwhile(self) -> None:
+        model = Model().promoted("1.0.0")
+        model.edit("2.0.0")
+        for verdict in (GOOD, GOOD, PROVEN):
+            for _ in range(3):
+                model.settle()
+                model.run()
+            model.look(verdict, hours=1)
+        assert model.state.phase == "Promoted"
+        old = next(n for n, w in model.workloads.items() if w.model_version == "1.0.0")
+        assert model.workloads[old].desired
+        model.raw_spec = asked("3.0.0")
+        model.run()
+        assert model.state.phase == "AwaitingApproval"
+        model.pass_time(hours=1)
+        model.run()
+        assert not model.workloads[old].desired
+        assert model.state.phase == "AwaitingApproval"
+
     def test_a_first_version_and_new_rules_for_the_same_pods_wait_too(self) -> None:
         model = Model(raw_spec=asked("1.0.0"))
         model.run()

@@ -312,6 +312,21 @@ class TestCapacity:
         assert model.decide().action is not None
         assert model.decide().sentence.endswith("sending it example requests.")
 
+    def test_a_baseline_that_is_not_whole_is_not_compared_with(self) -> None:
+        model = self.side_by_side(baseline="", candidate="NVIDIA-L4")
+        stable = next(name for name, w in model.workloads.items() if w.stable)
+        model.products[stable] = "Tesla-T4"
+        model.settle()
+        left = model.workloads[stable].pods
+        model.workloads[stable] = dataclasses.replace(
+            model.workloads[stable], desired=2, ready=1, pods=left[:1]
+        )
+        model.said = GOOD
+        model.pass_time(hours=1)
+        decision = model.decide()
+        assert model.state.phase == "Progressing"
+        assert "cannot be compared" not in decision.sentence
+
     def test_a_pod_that_comes_later_on_another_gpu_ends_it_too(self) -> None:
         model = self.side_by_side(baseline="Tesla-T4", candidate="Tesla-T4")
         assert model.share() == 10

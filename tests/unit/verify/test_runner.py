@@ -200,10 +200,8 @@ def test_what_follows_a_lost_check_is_skipped(tmp_path, monkeypatch):
             pass
 
         def messages(self) -> Any:
-            yield {"begun": "Artifacts"}
             yield {"done": {"name": "Artifacts", "state": "Passed"}}
             yield {}
-            yield {"begun": "ModelFormat"}
 
     monkeypatch.setattr(check, "_Child", Dies)
 
