@@ -16,7 +16,7 @@ from tests.component.fakeapi.objects import Object
 from tests.component.handoffs import V1, V2, quick
 from tests.component.invariants import check, no_weight_without_a_ready_pod, weights_are_whole
 from tests.component.phases import LONG, ROLLED_BACK, STEP_1, reach, serving, workload
-from tests.component.world import ATTEMPT, DEPLOYMENT, ROUTE, SERVICE, USER_AGENT, World
+from tests.component.world import ATTEMPT, DEPLOYMENT, ROUTE, SERVICE, USER_AGENT, World, world
 
 WRITES = ("create", "update", "patch", "delete")
 
@@ -293,3 +293,32 @@ def _legacy_service() -> Object:
         "metadata": {"name": "legacy"},
         "spec": {"selector": {"app": "legacy"}, "ports": [{"port": 80, "targetPort": 8080}]},
     }
+
+
+class TestEvidence:
+    @pytest.mark.parametrize("damage", ['{"v":99}', "[]", "not JSON"])
+    async def test_what_cannot_be_read_holds_the_weight_and_stops_no_abort(
+        self, damage: str
+    ) -> None:
+        """As after an upgrade that reads another format, in the middle of a rollout."""
+        async with world() as place:
+            await serving(place)
+            await reach(place, STEP_1)
+            await place.run_until(lambda: place.attempt()["status"].get("evidence"))
+            weight = place.share(place.attempt())
+            name = place.attempt()["metadata"]["name"]
+            place.objects.patch(
+                ATTEMPT,
+                place.namespace,
+                name,
+                {"status": {"evidence": damage}},
+                subresource="status",
+            )
+            await place.pass_time(60)
+            assert place.share(place.attempt()) == weight
+            told = place.condition("MetricsAvailable")
+            assert (told["status"], told["reason"]) == ("False", "MetricsInvalid")
+            assert "the stored evidence cannot be continued" in told["message"]
+            await place.annotate(names.ANNOTATION_ABORT, name)
+            await place.run_until(lambda: place.phase() == "Aborted")
+            assert place.share(place.attempt()) == 0
