@@ -31,6 +31,10 @@ class MetricType(Word):
     CONTRACT_VIOLATIONS = "ContractViolations"
 
 
+RATE_TYPES = (MetricType.ERROR_RATE, MetricType.ABSTAIN_RATE, MetricType.CONTRACT_VIOLATIONS)
+"""Metrics that are a share of requests."""
+
+
 class MetricRole(Word):
     """What a metric may do.
 
@@ -82,6 +86,19 @@ class MatchOperator(Word):
     NOT_EQUAL = "NotEqual"
     MATCHES = "Matches"
     NOT_MATCHES = "NotMatches"
+
+    @property
+    def sign(self) -> str:
+        """As PromQL writes it."""
+        return _SIGNS[self]
+
+
+_SIGNS = {
+    MatchOperator.EQUAL: "=",
+    MatchOperator.NOT_EQUAL: "!=",
+    MatchOperator.MATCHES: "=~",
+    MatchOperator.NOT_MATCHES: "!~",
+}
 
 
 class TimeUnit(Word):

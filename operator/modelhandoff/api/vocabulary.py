@@ -31,10 +31,16 @@ class Phase(StrEnum):
     @property
     def terminal(self) -> bool:
         """Whether the attempt has ended: nothing but cleaning up follows."""
-        return self in _TERMINAL
+        return self in TERMINAL
+
+    @property
+    def before_pods(self) -> bool:
+        """Whether no pod of the candidate exists yet: the gates are still ahead."""
+        return self in BEFORE_PODS
 
 
-_TERMINAL = frozenset(
+BEFORE_PODS = frozenset({Phase.PENDING, Phase.VERIFYING, Phase.AWAITING_APPROVAL})
+TERMINAL = frozenset(
     {
         Phase.PROMOTED,
         Phase.ROLLED_BACK,

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from modelhandoff.api.handoff import ModelHandoffSpec
-from modelhandoff.api.monitoring import Metric, MetricType
+from modelhandoff.api.monitoring import RATE_TYPES, Metric, MetricType
 from modelhandoff.api.quantities import parse_duration
 from modelhandoff.errors import InvalidInputError, InvalidSpecError
 
 if TYPE_CHECKING:
     from modelhandoff.analysis import Plan
 
-RATE_TYPES = (MetricType.ERROR_RATE, MetricType.ABSTAIN_RATE, MetricType.CONTRACT_VIOLATIONS)
 MAX_BYTES = 4 * 1024 * 1024
 _PER = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _NUMBER = r"([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)"

@@ -181,10 +181,10 @@ def _truth(metric: Metric, wishes: Wishes) -> Truth:
         MeanTruth,
         RateTruth,
     )
-    from modelhandoff.api.monitoring import MetricType
+    from modelhandoff.api.monitoring import RATE_TYPES, MetricType
     from modelhandoff.cli import inputs
 
-    if metric.type in inputs.RATE_TYPES:
+    if metric.type in RATE_TYPES:
         base = (
             inputs.share(wishes.baseline_errors, "--baseline-errors")
             if wishes.baseline_errors

@@ -163,22 +163,19 @@ def selector(handoff: str, revision: str) -> dict[str, str]:
 
 def attempt_owner(attempt: str, uid: str) -> Raw:
     """The ownerReference to an attempt: what goes with it."""
-    return {
-        "apiVersion": names.API_VERSION,
-        "kind": kinds.ATTEMPT.name,
-        "name": attempt,
-        "uid": uid,
-        "controller": False,
-        "blockOwnerDeletion": False,
-    }
+    return _reference(kinds.ATTEMPT, attempt, uid)
 
 
 def owner(handoff: str, uid: str) -> Raw:
     """The ownerReference to a handoff. It blocks nothing: the finalizer decides what goes when."""
+    return _reference(kinds.HANDOFF, handoff, uid)
+
+
+def _reference(kind: Kind, name: str, uid: str) -> Raw:
     return {
-        "apiVersion": names.API_VERSION,
-        "kind": kinds.HANDOFF.name,
-        "name": handoff,
+        "apiVersion": kind.api_version,
+        "kind": kind.name,
+        "name": name,
         "uid": uid,
         "controller": False,
         "blockOwnerDeletion": False,

@@ -114,7 +114,7 @@ def _resolved(
     meta, written = raw["metadata"], raw.get("spec")
     if not isinstance(written, Mapping):
         return None, ("spec: required block is missing; got nothing; allowed an object",)
-    policy = store.get(POLICY, "", _policy_name(written) or DEFAULT_POLICY)
+    policy = _policy_raw(store, written)
     version = None if policy is None else policy["metadata"].get("resourceVersion")
     stamp = (meta.get("uid"), meta.get("generation"), version, sources)
     key = HandoffKey(meta["namespace"], meta["name"])
@@ -140,6 +140,11 @@ def _policy_name(written: Raw) -> str:
     reference = written.get("policyRef")
     named = reference.get("name") if isinstance(reference, Mapping) else None
     return named if isinstance(named, str) else ""
+
+
+def _policy_raw(store: Store, written: Raw) -> Raw | None:
+    """The policy as it is stored: the one that a spec names, else the one called default."""
+    return store.get(POLICY, "", _policy_name(written) or DEFAULT_POLICY)
 
 
 def _policy(store: Store, written: Raw) -> PolicySpec | None:
@@ -195,8 +200,7 @@ def _freezes(store: Store, handoff: Raw) -> tuple[FreezeView, ...]:
 def _policy_now(store: Store, handoff: Raw) -> Raw:
     """The spec of a handoff's policy as it is stored, unchecked; empty where there is none."""
     spec = handoff.get("spec")
-    named = _policy_name(spec) if isinstance(spec, Mapping) else ""
-    found = (store.get(POLICY, "", named or DEFAULT_POLICY) or {}).get("spec")
+    found = (_policy_raw(store, spec) or {}).get("spec") if isinstance(spec, Mapping) else None
     return found if isinstance(found, Mapping) else {}
 
 
@@ -206,6 +210,7 @@ def _attempts(store: Store, key: HandoffKey, uid: str) -> tuple[AttemptView, ...
         spec = raw["spec"]
         reference = spec.get("handoffRef") or {}
         if reference.get("uid") == uid:
+            frozen = thaw(spec["snapshot"])
             found.append(
                 AttemptView(
                     name=raw["metadata"]["name"],
@@ -216,9 +221,9 @@ def _attempts(store: Store, key: HandoffKey, uid: str) -> tuple[AttemptView, ...
                     kind=str(spec["kind"]),
                     bundle=spec["bundleHash"],
                     revision=spec["revision"],
-                    spec=thaw(spec["snapshot"]).spec,
+                    spec=frozen.spec,
                     status=raw.get("status") or {},
-                    verification=thaw(spec["snapshot"]).spec_digest,
+                    verification=frozen.spec_digest,
                 )
             )
     return tuple(sorted(found, key=lambda attempt: attempt.ordinal))

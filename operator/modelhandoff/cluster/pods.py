@@ -24,6 +24,8 @@ SERVER = "server"
 """Name of the serving container, the first one of the pod."""
 FETCH = "fetch"
 """Name of the init container that fetches and checks the artifacts."""
+ARTIFACTS = "MODELHANDOFF_ARTIFACTS"
+"""Of that container: the manifest that says what to fetch, and as which file."""
 HTTP_PORT = "http"
 GPU_PRODUCT = "nvidia.com/gpu.product"
 STARTUP_PERIOD = 1
@@ -106,7 +108,7 @@ def fetch_container(artifacts: tuple[Artifact, ...], settings: ClusterSettings) 
         "env": [
             {"name": "MODEL_DIR", "value": MODEL_DIR},
             {
-                "name": "MODELHANDOFF_ARTIFACTS",
+                "name": ARTIFACTS,
                 "value": json.dumps(manifest, separators=(",", ":")),
             },
             # The policy has allowed what is named here; a redirect must not go below it.

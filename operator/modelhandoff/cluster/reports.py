@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from modelhandoff.api import names
 from modelhandoff.cluster.kinds import ATTEMPT, CONFIG_MAP
+from modelhandoff.cluster.objects import attempt_owner
 from modelhandoff.cluster.refusals import AlreadyExistsError
 from modelhandoff.cluster.workloads import Workshop
 from modelhandoff.errors import ConflictError, RefusedError
@@ -60,7 +61,8 @@ async def keep(shop: Workshop, action: KeepReport, reporter: Reporter) -> None:
     finally:
         # Nobody watches ConfigMaps: what is remembered of one would be remembered for ever.
         shop.store.forget(CONFIG_MAP, shop.namespace, name)
-    reference = {"name": name, "documents": _documents(manifest, attempt)}
+    documents = json.loads(manifest["metadata"]["annotations"][names.ANNOTATION_DOCUMENTS])
+    reference = {"name": name, "documents": documents}
     await shop.writer.replace_status(
         ATTEMPT,
         action.attempt,
@@ -104,38 +106,9 @@ def config_map(attempt: Raw, texts: Mapping[str, str]) -> Raw:
                 names.LABEL_ATTEMPT: meta["name"],
             },
             "annotations": {names.ANNOTATION_DOCUMENTS: json.dumps(documents, sort_keys=True)},
-            "ownerReferences": [
-                {
-                    "apiVersion": ATTEMPT.api_version,
-                    "kind": ATTEMPT.name,
-                    "name": meta["name"],
-                    "uid": meta["uid"],
-                    "controller": False,
-                    "blockOwnerDeletion": False,
-                }
-            ],
+            "ownerReferences": [attempt_owner(meta["name"], meta["uid"])],
         },
         "immutable": True,
         "data": data,
         "binaryData": packed,
     }
-
-
-def _documents(manifest: Mapping[str, Any], attempt: Raw) -> list[Raw]:
-    """What a ConfigMap holds, in its own words.
-
-    Raises:
-        RefusedError: it is not this attempt's.
-    """
-    meta = manifest["metadata"]
-    owners = {one.get("uid") for one in meta.get("ownerReferences") or ()}
-    try:
-        told = json.loads((meta.get("annotations") or {}).get(names.ANNOTATION_DOCUMENTS) or "")
-    except ValueError:
-        told = None
-    if attempt["metadata"]["uid"] not in owners or not isinstance(told, list):
-        raise RefusedError(
-            f"ConfigMap {meta['namespace']}/{meta['name']}: is not the report of this attempt",
-            user_action="delete it",
-        )
-    return told

@@ -20,13 +20,8 @@ from modelhandoff.api.verification import CHECK_BUDGET, job_budget, spec_documen
 from modelhandoff.cluster import kinds
 from modelhandoff.cluster.client import Client
 from modelhandoff.cluster.identity import Identity
-from modelhandoff.cluster.pods import (
-    MODEL_DIR,
-    container_security,
-    fetch_container,
-    file_names,
-    pod_security,
-)
+from modelhandoff.cluster.jobs import job, worker
+from modelhandoff.cluster.pods import ARTIFACTS, FETCH, MODEL_DIR, fetch_container, file_names
 from modelhandoff.cluster.settings import ClusterSettings
 from modelhandoff.errors import ConflictError, GoneError, RefusedError, cut
 from modelhandoff.rollout.diagnosis import FETCH_MISMATCH
@@ -35,8 +30,6 @@ Raw = dict[str, Any]
 
 CHECK = "check"
 """Name of the Job's container."""
-ARTIFACTS = "MODELHANDOFF_ARTIFACTS"
-"""Of the init container: the manifest that says which file each artifact is."""
 SPEC_DIR = "/mnt/spec"
 SPEC_FILE = "spec.json"
 MAX_LOG = 4 * MAX_BODY
@@ -56,73 +49,39 @@ _UNITS = {
 def verification_job(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings) -> Raw:
     """The Job of one attempt, without its owner."""
     name = names.verification_job_name(who.attempt)
-    labels = {**names.labels(who.handoff), names.LABEL_ATTEMPT: who.attempt}
     document = spec_document(
         spec.model_dump(mode="json", by_alias=True), file_names(spec.candidate.artifacts)
     )
     memory = max(_LEAST_MEMORY, memory_bytes(spec.candidate.serving.resources.memory))
-    return {
-        "apiVersion": kinds.JOB.api_version,
-        "kind": kinds.JOB.name,
-        "metadata": {
-            "name": name,
-            "namespace": who.namespace,
-            "labels": labels,
-            "annotations": {names.ANNOTATION_SPEC_DIGEST: sha256(document.encode())},
-        },
-        "spec": {
-            "backoffLimit": 2,
-            "activeDeadlineSeconds": int(job_budget(spec).total_seconds()),
-            "podFailurePolicy": {
-                "rules": [
-                    # A node that goes away says nothing about the model; wrong bytes do.
-                    {
-                        "action": "Ignore",
-                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-                    },
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {
-                            "containerName": "fetch",
-                            "operator": "In",
-                            "values": [FETCH_MISMATCH],
-                        },
-                    },
-                ]
-            },
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "restartPolicy": "Never",
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
-                    "securityContext": pod_security(),
-                    "initContainers": [fetch_container(spec.candidate.artifacts, settings)],
-                    "containers": [_checker(memory, settings)],
-                    "volumes": [
-                        {"name": "model", "emptyDir": {}},
-                        {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
-                        {"name": "spec", "configMap": {"name": name}},
-                    ],
-                },
-            },
-        },
-    }
+    made = job(
+        name,
+        who,
+        seconds=int(job_budget(spec).total_seconds()),
+        fails_on={"containerName": FETCH, "operator": "In", "values": [FETCH_MISMATCH]},
+        init=[fetch_container(spec.candidate.artifacts, settings)],
+        container=_checker(memory, settings),
+        volumes=[
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+            {"name": "spec", "configMap": {"name": name}},
+        ],
+    )
+    made["metadata"]["annotations"] = {names.ANNOTATION_SPEC_DIGEST: sha256(document.encode())}
+    return made
 
 
-def spec_map(job: Mapping[str, Any], spec: Mapping[str, Any]) -> Raw:
+def spec_map(rendered: Mapping[str, Any], spec: Mapping[str, Any]) -> Raw:
     """The ConfigMap with the spec that a rendered Job reads, without its owner.
 
     Made when it is needed: in the snapshot the spec would be a second time.
 
     Args:
-        job: the Job as the attempt's snapshot holds it.
+        rendered: the Job as the attempt's snapshot holds it.
         spec: the resolved spec as the attempt's snapshot holds it.
     """
-    fetch = job["spec"]["template"]["spec"]["initContainers"][0]
+    fetch = rendered["spec"]["template"]["spec"]["initContainers"][0]
     manifest = next(e["value"] for e in fetch["env"] if e["name"] == ARTIFACTS)
     files = [artifact["file"] for artifact in json.loads(manifest)]
-    meta = job["metadata"]
+    meta = rendered["metadata"]
     return {
         "apiVersion": kinds.CONFIG_MAP.api_version,
         "kind": kinds.CONFIG_MAP.name,
@@ -139,24 +98,14 @@ def _checker(memory: int, settings: ClusterSettings) -> Raw:
         "MODELHANDOFF_DEADLINE": str(int(CHECK_BUDGET.total_seconds())),
         "MODELHANDOFF_MEMORY": str(memory - _FOR_THE_RUNNER),
     }
-    return {
-        "name": CHECK,
-        "image": settings.fetch_image,
-        "imagePullPolicy": settings.image_pull_policy,
-        "command": ["python", "-m", "modelhandoff.verify.check"],
-        "env": [{"name": name, "value": value} for name, value in env.items()],
-        "resources": {
-            "requests": {"cpu": "100m", "memory": "128Mi"},
-            "limits": {"memory": f"{math.ceil(memory / _MIB)}Mi"},
-        },
-        "securityContext": container_security(),
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            {"name": "model", "mountPath": MODEL_DIR, "readOnly": True},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a mount point of the pod's own)
-            {"name": "spec", "mountPath": SPEC_DIR, "readOnly": True},
-        ],
+    resources = {
+        "requests": {"cpu": "100m", "memory": "128Mi"},
+        "limits": {"memory": f"{math.ceil(memory / _MIB)}Mi"},
     }
+    mount = {"name": "spec", "mountPath": SPEC_DIR, "readOnly": True}
+    return worker(
+        CHECK, "modelhandoff.verify.check", env, settings, resources=resources, mounts=[mount]
+    )
 
 
 def memory_bytes(quantity: str) -> int:

@@ -7,14 +7,12 @@ from typing import Any
 from modelhandoff.api import names
 from modelhandoff.api.candidate import ArtifactRole
 from modelhandoff.api.handoff import ModelHandoffSpec
-from modelhandoff.cluster import kinds
 from modelhandoff.cluster.identity import Identity
+from modelhandoff.cluster.jobs import job, worker
 from modelhandoff.cluster.pods import (
     MODEL_DIR,
-    container_security,
     fetch_container,
     file_of,
-    pod_security,
     served_name,
 )
 from modelhandoff.cluster.settings import ClusterSettings
@@ -35,52 +33,16 @@ def warmup_job(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings)
     """The Job of one attempt, without its owner. It needs no token and no rights."""
     budget = int(spec.rollout.warmup.max_duration.total_seconds())
     examples = tuple(a for a in spec.candidate.artifacts if a.role is ArtifactRole.TEST_DATA)
-    labels = {**names.labels(who.handoff), names.LABEL_ATTEMPT: who.attempt}
-    return {
-        "apiVersion": kinds.JOB.api_version,
-        "kind": kinds.JOB.name,
-        "metadata": {
-            "name": names.warmup_job_name(who.attempt),
-            "namespace": who.namespace,
-            "labels": labels,
-        },
-        "spec": {
-            "backoffLimit": 2,
-            "activeDeadlineSeconds": budget + _ALLOWANCE_SECONDS,
-            # A node that goes away says nothing about the model; an answer that is wrong does.
-            "podFailurePolicy": {
-                "rules": [
-                    {
-                        "action": "Ignore",
-                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-                    },
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {
-                            "containerName": WARMUP,
-                            "operator": "NotIn",
-                            "values": [0],
-                        },
-                    },
-                ]
-            },
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "restartPolicy": "Never",
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
-                    "securityContext": pod_security(),
-                    "initContainers": [fetch_container(examples, settings)] if examples else [],
-                    "containers": [_sender(spec, who, settings, budget)],
-                    "volumes": [
-                        {"name": "model", "emptyDir": {}},
-                        {"name": "tmp", "emptyDir": {}},
-                    ],
-                },
-            },
-        },
-    }
+    return job(
+        names.warmup_job_name(who.attempt),
+        who,
+        seconds=budget + _ALLOWANCE_SECONDS,
+        # An answer that is wrong says something about the model.
+        fails_on={"containerName": WARMUP, "operator": "NotIn", "values": [0]},
+        init=[fetch_container(examples, settings)] if examples else [],
+        container=_sender(spec, who, settings, budget),
+        volumes=[{"name": "tmp", "emptyDir": {}}],
+    )
 
 
 def _sender(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings, budget: int) -> Raw:
@@ -96,17 +58,4 @@ def _sender(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings, bu
     examples = file_of(spec, ArtifactRole.TEST_DATA)
     if examples:
         env["MODELHANDOFF_EXAMPLES"] = examples
-    return {
-        "name": WARMUP,
-        "image": settings.fetch_image,
-        "imagePullPolicy": settings.image_pull_policy,
-        "command": ["python", "-m", "modelhandoff.verify.warmup"],
-        "env": [{"name": name, "value": value} for name, value in env.items()],
-        "resources": _RESOURCES,
-        "securityContext": container_security(),
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            {"name": "model", "mountPath": MODEL_DIR, "readOnly": True},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a mount point of the pod's own)
-        ],
-    }
+    return worker(WARMUP, "modelhandoff.verify.warmup", env, settings, resources=_RESOURCES)

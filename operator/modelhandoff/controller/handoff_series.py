@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from modelhandoff.api.vocabulary import ConditionType, Phase, Reason
+from modelhandoff.cluster.views import moment
 
 Raw = Mapping[str, Any]
 Objects = Callable[[], Iterable[Raw]]
@@ -227,10 +228,5 @@ def _phase(word: Any) -> Phase | None:
 
 def _age(text: Any, now: datetime) -> float | None:
     """Seconds since a stored time; ``None`` for what is no time."""
-    if not isinstance(text, str):
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return max(0.0, (now - (at if at.tzinfo else at.replace(tzinfo=UTC))).total_seconds())
+    at = moment(text)
+    return None if at is None else max(0.0, (now - at).total_seconds())

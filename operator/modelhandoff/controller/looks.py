@@ -104,26 +104,22 @@ class Pass:
             return None
         now = snapshot.now.timestamp()
         answer = await self._ask(ctx, wanted, now)
-        if isinstance(answer, Unknown):
-            return Collected(
-                unknown_reason=str(answer.reason),
-                unknown_message=answer.message,
-                next_due=max(SOONEST, answer.retry_at - now),
-            )
-        async with self._turn:
+        if not isinstance(answer, Unknown):
             try:
-                judged = self._judge(ctx, wanted, answer, now)
+                async with self._turn:
+                    judged = self._judge(ctx, wanted, answer, now)
             except ValueError as error:
-                # Evidence of another version, or damaged: it holds the weight, and whatever else
-                # is to be decided (an abort, a deletion) still is.
-                return Collected(
-                    unknown_reason=Reason.METRICS_INVALID,
-                    unknown_message=f"the stored evidence cannot be continued: {error}",
-                    next_due=wanted.interval,
-                )
-        if isinstance(answer, Closed):
-            self._remember(ctx, answer, judged)
-        return judged
+                said = f"the stored evidence cannot be continued: {error}"
+                answer = _damaged(said, now + wanted.interval)
+            else:
+                if isinstance(answer, Closed):
+                    self._remember(ctx, answer, judged)
+                return judged
+        return Collected(
+            unknown_reason=str(answer.reason),
+            unknown_message=answer.message,
+            next_due=max(SOONEST, answer.retry_at - now),
+        )
 
     def _judge(
         self, ctx: Context, wanted: Measurement, answer: Closed | NotYet, now: float
@@ -170,7 +166,7 @@ class Pass:
         try:
             cursor = Cursor.from_json(stored) if stored else None
         except CursorError as error:
-            return _damaged(error, now + wanted.interval)
+            return _damaged(str(error), now + wanted.interval)
         with self._telemetry.look_seconds.time():
             answer = await self._collector.collect(_request(ctx, wanted, self._lag), cursor, now)
         self._telemetry.looks.labels(_word(answer)).inc()
@@ -210,9 +206,10 @@ def _word(answer: Answer) -> str:
             return str(answer.reason)
 
 
-def _damaged(error: CursorError, retry_at: float) -> Unknown:
-    # Evidence that cannot be continued holds the weight; it never lifts it.
-    return Unknown(Reason.METRICS_INVALID, str(error), Trouble.MISCONFIGURED, retry_at)
+def _damaged(message: str, retry_at: float) -> Unknown:
+    # A checkpoint that cannot be continued holds the weight and never lifts it; whatever else is to
+    # be decided (an abort, a deletion) still is.
+    return Unknown(Reason.METRICS_INVALID, message, Trouble.MISCONFIGURED, retry_at)
 
 
 Look = Callable[[], Pass]

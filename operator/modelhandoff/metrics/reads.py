@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from modelhandoff.api.monitoring import (
     DriftOf,
     HistogramSelector,
     LabelMatcher,
-    MatchOperator,
     Metric,
     MetricType,
     Selector,
@@ -33,16 +32,10 @@ __all__ = [
     "Recipe",
     "Template",
     "Total",
+    "matcher",
     "quoted",
     "reads",
 ]
-
-_OPERATORS: Final = {
-    MatchOperator.EQUAL: "=",
-    MatchOperator.NOT_EQUAL: "!=",
-    MatchOperator.MATCHES: "=~",
-    MatchOperator.NOT_MATCHES: "!~",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,12 +254,15 @@ class _Builder:
         return self._named(one.metric, one.matchers)
 
     def _named(self, name: str, matchers: tuple[LabelMatcher, ...]) -> Pick:
-        conditions = sorted(
-            f"{one.label}{_OPERATORS[one.operator]}{quoted(one.value)}" for one in matchers
-        )
+        conditions = sorted(map(matcher, matchers))
         template = Template(name, tuple(conditions))
         self._templates.setdefault(template.text, template)
         return Pick(template.text)
+
+
+def matcher(one: LabelMatcher) -> str:
+    """A PromQL matcher."""
+    return f"{one.label}{one.operator.sign}{quoted(one.value)}"
 
 
 def quoted(text: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from modelhandoff.api.handoff import ModelHandoffSpec
-from modelhandoff.api.monitoring import Metric, MetricType
+from modelhandoff.api.monitoring import RATE_TYPES, Metric, MetricType
 from modelhandoff.api.names import short_hash
+from modelhandoff.metrics.reads import quoted
 from modelhandoff.observability import series
 from modelhandoff.observability.dashboard import Curve, Panel, Row, Variable, dashboard
-from modelhandoff.observability.handoff_alerts import RATES
 
 _CHOSEN = 'namespace=~"$namespace", handoff=~"$handoff"'
 _NAMED = "{{namespace}}/{{handoff}}"
@@ -188,7 +188,7 @@ def handoff_board(name: str, namespace: str, spec: ModelHandoffSpec) -> dict[str
         adopted = spec.baseline.workload_ref.name
     pods = series.pods_of(namespace, name, adopted)
     served = tuple(panel for metric in spec.monitoring.metrics for panel in _served(metric, pods))
-    where = f"namespace={series.quoted(namespace)}, handoff={series.quoted(name)}"
+    where = f"namespace={quoted(namespace)}, handoff={quoted(name)}"
     rows = (Row("What users get", served), *_rollout_rows(where, name))
     return dashboard(
         f"mho-{short_hash(namespace, name)}",
@@ -200,7 +200,7 @@ def handoff_board(name: str, namespace: str, spec: ModelHandoffSpec) -> dict[str
 
 
 def _served(metric: Metric, pods: tuple[str, ...]) -> tuple[Panel, ...]:
-    if metric.type in RATES and metric.max is not None:
+    if metric.type in RATE_TYPES and metric.max is not None:
         both = series.events_and_trials(metric, pods)
         if both is None:
             return ()

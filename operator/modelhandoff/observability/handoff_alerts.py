@@ -7,17 +7,11 @@ and after. Drift and means have no rule: without a baseline beside it a number s
 from __future__ import annotations
 
 from modelhandoff.api.handoff import ModelHandoffSpec
-from modelhandoff.api.monitoring import Metric, MetricRole, MetricType
+from modelhandoff.api.monitoring import RATE_TYPES, Metric, MetricRole, MetricType
+from modelhandoff.metrics.reads import quoted
 from modelhandoff.observability import series
 from modelhandoff.observability.alert import Alert, Group, Severity, literal
 from modelhandoff.observability.operator_alerts import ENDED
-
-RATES = (MetricType.ERROR_RATE, MetricType.ABSTAIN_RATE, MetricType.CONTRACT_VIOLATIONS)
-_NAMES = {
-    MetricType.ERROR_RATE: "ErrorRate",
-    MetricType.ABSTAIN_RATE: "AbstainRate",
-    MetricType.CONTRACT_VIOLATIONS: "ContractViolations",
-}
 
 
 def handoff_groups(name: str, namespace: str, spec: ModelHandoffSpec) -> tuple[Group, ...]:
@@ -52,7 +46,7 @@ def _alerts(name: str, namespace: str, spec: ModelHandoffSpec) -> list[Alert]:
             labelled = {**labels, "metric": metric.name}
             found.append(Alert(*made, labels=labelled, annotations=annotations, hold="5m"))
     found.append(_silent(spec, pods, who, labels, annotations))
-    where = f"namespace={series.quoted(namespace)}, handoff={series.quoted(name)}"
+    where = f"namespace={quoted(namespace)}, handoff={quoted(name)}"
     found.append(
         Alert(
             "HandoffNeedsYou",
@@ -77,7 +71,7 @@ def _metric(
         severity = Severity.CRITICAL
     remedy = f"`kubectl handoff status {who.partition('/')[2]} -n {who.partition('/')[0]}`, then "
     remedy += "the runbook."
-    if metric.type in RATES and metric.max is not None:
+    if metric.type in RATE_TYPES and metric.max is not None:
         both = series.events_and_trials(metric, pods)
         if both is None:
             return None
@@ -87,7 +81,7 @@ def _metric(
             for window in ("5m", "1h")
         )
         return (
-            f"Handoff{_NAMES[metric.type]}",
+            f"Handoff{metric.type}",
             expr,
             severity,
             f"{who}: {metric.name} is {{{{ $value | humanizePercentage }}}}, limit "
@@ -125,7 +119,7 @@ def _silent(
     annotations: dict[str, str],
 ) -> Alert:
     """Traffic that was there and is not any more: the counters cannot tell of lost requests."""
-    first = next((m for m in spec.monitoring.metrics if m.type in RATES), None)
+    first = next((m for m in spec.monitoring.metrics if m.type in RATE_TYPES), None)
     server = next((m.server for m in spec.monitoring.metrics if m.server is not None), None)
     if first is not None and first.counters is not None:
         both = series.events_and_trials(first, pods)

@@ -6,9 +6,10 @@ or that nobody guards.
 
 from __future__ import annotations
 
+from modelhandoff.api.vocabulary import Phase
 from modelhandoff.observability.alert import Alert, Group, Severity
 
-ENDED = ("RolledBack", "Rejected", "Inconclusive", "Aborted", "Superseded", "FallenBack")
+ENDED = tuple(str(phase) for phase in Phase if phase.terminal and phase is not Phase.PROMOTED)
 """Reasons of a stalled handoff whose attempt has ended in order."""
 UNSAFE = ("NothingServes", "BaselineMissing", "BaselineNotReady")
 """Reasons of a stalled handoff whose traffic may go unanswered."""

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 
 from modelhandoff.api.monitoring import (
     HistogramSelector,
-    LabelMatcher,
-    MatchOperator,
     Metric,
     MetricType,
     Selector,
@@ -17,21 +15,10 @@ from modelhandoff.api.monitoring import (
 )
 from modelhandoff.api.names import HASH_LENGTH
 from modelhandoff.metrics.families import FAMILIES, Family, Pick, Rated, Where
+from modelhandoff.metrics.reads import matcher, quoted
 
-_OPERATORS = {
-    MatchOperator.EQUAL: "=",
-    MatchOperator.NOT_EQUAL: "!=",
-    MatchOperator.MATCHES: "=~",
-    MatchOperator.NOT_MATCHES: "!~",
-}
 _PLAIN = re.compile(r"[A-Za-z0-9_:/-]")
 _PLAIN_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*(:[a-zA-Z0-9_]+)*")
-
-
-def quoted(text: str) -> str:
-    """A PromQL string."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
 
 
 def pods_of(namespace: str, handoff: str, adopted: str = "") -> tuple[str, ...]:
@@ -88,11 +75,11 @@ def _sum(selectors: Iterable[str]) -> str:
 
 
 def _own(selector: Selector, pods: Iterable[str]) -> str:
-    return _select(selector.metric, [*map(_matcher, selector.matchers), *pods])
+    return _select(selector.metric, [*map(matcher, selector.matchers), *pods])
 
 
 def _bucket(histogram: HistogramSelector, pods: Iterable[str]) -> str:
-    return _select(f"{histogram.metric}_bucket", [*map(_matcher, histogram.matchers), *pods])
+    return _select(f"{histogram.metric}_bucket", [*map(matcher, histogram.matchers), *pods])
 
 
 def _picked(pick: Pick, pods: Iterable[str]) -> str:
@@ -104,10 +91,6 @@ def _select(name: str, matchers: Iterable[str]) -> str:
     if _PLAIN_NAME.fullmatch(name):
         return f"{name}{{{inside}}}"
     return f"{{__name__={quoted(name)}, {inside}}}"
-
-
-def _matcher(matcher: LabelMatcher) -> str:
-    return f"{matcher.label}{_OPERATORS[matcher.operator]}{quoted(matcher.value)}"
 
 
 def _where(where: Where) -> str:

@@ -6,9 +6,8 @@ import math
 from datetime import UTC, datetime, timedelta
 
 from modelhandoff.analysis import wording
-from modelhandoff.api.monitoring import Direction, Metric, MetricRole, MetricType
+from modelhandoff.api.monitoring import RATE_TYPES, Direction, Metric, MetricRole, MetricType
 
-RATES = (MetricType.ERROR_RATE, MetricType.ABSTAIN_RATE, MetricType.CONTRACT_VIOLATIONS)
 _WHAT = {
     MetricType.ERROR_RATE: "failed requests",
     MetricType.ABSTAIN_RATE: "abstained rows",
@@ -70,14 +69,14 @@ def value(metric: Metric, found: float | None) -> str:
     """A value of one arm."""
     if found is None or not math.isfinite(found):
         return "-"
-    if metric.type in RATES or metric.type is MetricType.LATENCY:
+    if metric.type in RATE_TYPES or metric.type is MetricType.LATENCY:
         return wording.percent(found)
     return wording.number(found)
 
 
 def limit(metric: Metric) -> str:
     """The limit as the spec sets it."""
-    if metric.type in RATES:
+    if metric.type in RATE_TYPES:
         return f"at most {percent(metric.max or 0.0)}"
     if metric.type is MetricType.LATENCY and metric.quantile:
         told = f"at most {percent(1.0 - metric.quantile)}"

@@ -16,13 +16,12 @@ from modelhandoff.api.approval import Approvals, Choice
 from modelhandoff.api.vocabulary import Outcome, Phase, Reason, Standing
 from modelhandoff.errors import cut
 from modelhandoff.rollout.actions import Event, WriteApproval
-from modelhandoff.rollout.attempt import Approved
+from modelhandoff.rollout.attempt import Approved, minute
 from modelhandoff.rollout.context import Context, Move
 from modelhandoff.rollout.latching import take_down
 from modelhandoff.rollout.snapshot import ApprovalView
 
 SERVICE_ACCOUNT = "system:serviceaccount:"
-_BEFORE = frozenset({Phase.PENDING, Phase.VERIFYING, Phase.AWAITING_APPROVAL})
 _MAX_NOTES = 3
 _MAX_COMMENT = 300
 
@@ -90,7 +89,7 @@ def object_to(ctx: Context) -> Move | None:
         return None
     if verdict is not None and ctx.candidate is not None and ctx.candidate.stable:
         return None  # All traffic is there already: what serves is changed by an edit only.
-    before = phase in _BEFORE
+    before = phase.before_pods
     said = rejected(ctx, attempt.bundle) if before else ""
     if not said and ctx.spec.approvals is not None:
         found = tally(ctx, ctx.spec.approvals, attempt.bundle).rejection
@@ -118,7 +117,7 @@ def answer(ctx: Context, move: Move) -> Move:
     """
     if move.action is not None or ctx.handoff.deleting:
         return move
-    waiting = ctx.active and ctx.state.phase in _BEFORE
+    waiting = ctx.active and ctx.state.phase.before_pods
     for judged in standings(ctx):
         told = judged.approval.status
         if (told.get("valid"), told.get("reason")) == (judged.standing.valid, judged.standing):
@@ -221,8 +220,8 @@ def _alone(ctx: Context, rules: Approvals, bundle: str, one: ApprovalView) -> tu
         return Standing.AUTHOR, f"{author} wrote this handoff; somebody else has to approve it."
     until = _expiry(one, rules)
     if until <= ctx.now:
-        return Standing.EXPIRED, f"It expired on {_day(until)}; approve again."
-    return Standing.COUNTS, f"Counts as {one.role} until {_day(until)}."
+        return Standing.EXPIRED, f"It expired on {minute(until)}; approve again."
+    return Standing.COUNTS, f"Counts as {one.role} until {minute(until)}."
 
 
 def _beside(
@@ -336,10 +335,6 @@ def _listed(words: Sequence[str]) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _day(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def approved_condition(ctx: Context, move: Move) -> tuple[str, str, str]:

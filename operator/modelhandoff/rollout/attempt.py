@@ -357,6 +357,11 @@ def stamp(value: datetime) -> str:
     return text.replace("+00:00", "Z")
 
 
+def minute(value: datetime) -> str:
+    """Day and minute in UTC, for people."""
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def moment(text: str | None) -> datetime | None:
     """Read what :func:`stamp` wrote, or any RFC 3339 time."""
     return None if not text else datetime.fromisoformat(text)

@@ -70,16 +70,13 @@ def _move(ctx: Context) -> Move:
     return move if move.action is not None else _meanwhile(ctx, move)
 
 
-_BEFORE_PODS = (Phase.PENDING, Phase.VERIFYING, Phase.AWAITING_APPROVAL)
-
-
 def _meanwhile(ctx: Context, move: Move) -> Move:
     """While an attempt only waits, for people maybe for weeks, what serves is looked after.
 
     Before its first pod the attempt does not count: what was deleted by hand comes back as it does
     at rest. Old versions go on retiring all the time: the attempt may wait for their GPU.
     """
-    if ctx.state.phase in _BEFORE_PODS and ctx.attempt is not None:
+    if ctx.state.phase.before_pods and ctx.attempt is not None:
         others = tuple(a for a in ctx.snapshot.attempts if a.name != ctx.attempt.name)
         healed = heal(Context(dataclasses.replace(ctx.snapshot, attempts=others), ctx.settings))
         if healed is not None and healed.action is not None:

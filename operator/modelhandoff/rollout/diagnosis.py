@@ -13,7 +13,7 @@ from modelhandoff.rollout.snapshot import PodView, WorkloadView
 FETCH_MISMATCH = 3
 """Exit code of the artifact fetcher for bytes that do not have their digest: never retried."""
 
-IMAGE_TROUBLE = frozenset(
+_IMAGE = frozenset(
     {
         "ErrImagePull",
         "ImagePullBackOff",
@@ -45,15 +45,13 @@ def diagnose(ctx: Context, workload: WorkloadView) -> Problem | None:
     Not the model's fault (room, quota, image, artifact host) ends *Inconclusive*; a model that
     does not start, or bytes that are not the declared ones, are *Rejected*.
     """
-    spec = ctx.spec
-    pending = spec.rollout.capacity.pending_deadline
-    startup = spec.candidate.serving.startup.timeout
+    startup = ctx.spec.candidate.serving.startup.timeout
     if workload.failure:
         return Problem(
             Reason.QUOTA_EXCEEDED,
             f"The API server refuses the candidate's pods: {cut(workload.failure, 300)}",
             Outcome.INCONCLUSIVE,
-            ctx.left(ctx.state.phase_since, pending),
+            ctx.left(ctx.state.phase_since, ctx.spec.rollout.capacity.pending_deadline),
         )
     pods = [pod for pod in workload.pods if not pod.deleting]
     for pod in pods:
@@ -61,18 +59,40 @@ def diagnose(ctx: Context, workload: WorkloadView) -> Problem | None:
         if found is not None:
             return found
     for pod in pods:
-        if pod.unschedulable:
-            impatient = spec.rollout.capacity.on_shortage == "Abort"
-            return Problem(
-                Reason.CAPACITY_SHORTAGE,
-                f"No room for pod {pod.name}. The scheduler says: {cut(pod.unschedulable, 300)}",
-                Outcome.INCONCLUSIVE,
-                0.0 if impatient else ctx.left(pod.created, pending),
-            )
+        found = without_room(ctx, pod)
+        if found is not None:
+            return found
     for pod in pods:
         if not pod.ready:
-            return _slow(ctx, pod, startup)
+            return without_image(ctx, pod) or _slow(ctx, pod, startup)
     return None
+
+
+def without_room(ctx: Context, pod: PodView) -> Problem | None:
+    """A pod that no node takes, in the scheduler's own words."""
+    if not pod.unschedulable:
+        return None
+    capacity = ctx.spec.rollout.capacity
+    impatient = capacity.on_shortage == "Abort"
+    return Problem(
+        Reason.CAPACITY_SHORTAGE,
+        f"No room for pod {pod.name}. The scheduler says: {cut(pod.unschedulable, 300)}",
+        Outcome.INCONCLUSIVE,
+        0.0 if impatient else ctx.left(pod.created, capacity.pending_deadline),
+    )
+
+
+def without_image(ctx: Context, pod: PodView) -> Problem | None:
+    """A pod whose image cannot be had, in the kubelet's own words."""
+    if pod.waiting_reason not in _IMAGE:
+        return None
+    return Problem(
+        Reason.IMAGE_PULL_FAILED,
+        f"The image of pod {pod.name} cannot be had: "
+        f"{cut(pod.waiting_message or pod.waiting_reason, 300)}",
+        Outcome.INCONCLUSIVE,
+        ctx.left(pod.scheduled_at or pod.created, ctx.spec.candidate.serving.startup.timeout),
+    )
 
 
 def _fatal(ctx: Context, pod: PodView) -> Problem | None:
@@ -91,14 +111,6 @@ def _fatal(ctx: Context, pod: PodView) -> Problem | None:
 
 def _slow(ctx: Context, pod: PodView, startup: timedelta) -> Problem:
     left = ctx.left(pod.scheduled_at or pod.created, startup)
-    if pod.waiting_reason in IMAGE_TROUBLE:
-        return Problem(
-            Reason.IMAGE_PULL_FAILED,
-            f"The image of pod {pod.name} cannot be had: "
-            f"{cut(pod.waiting_message or pod.waiting_reason, 300)}",
-            Outcome.INCONCLUSIVE,
-            left,
-        )
     if pod.init_exit_code not in (None, 0):
         return Problem(
             Reason.ARTIFACT_UNAVAILABLE,

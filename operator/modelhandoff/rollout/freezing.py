@@ -6,10 +6,9 @@ as a pause does. Harm is acted on all the same, and a promotion that is latched 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from modelhandoff.api.vocabulary import Reason
 from modelhandoff.errors import cut
+from modelhandoff.rollout.attempt import minute
 from modelhandoff.rollout.context import KIND_REFRESH, Context, Move
 from modelhandoff.rollout.snapshot import FreezeView
 
@@ -37,8 +36,4 @@ def await_thaw(ctx: Context) -> Move | None:
 
 def frozen_until(freeze: FreezeView) -> str:
     """Until when and why, in words."""
-    return f"frozen until {_day(freeze.until)} ({cut(freeze.reason, 200)})"
-
-
-def _day(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"frozen until {minute(freeze.until)} ({cut(freeze.reason, 200)})"

@@ -17,19 +17,13 @@ from modelhandoff.analysis import Histogram, Interval, MetricPlan
 from modelhandoff.analysis.past import ENOUGH, MetricPast, with_past
 from modelhandoff.analysis.wire import decode, encode
 from modelhandoff.api.handoff import ModelHandoffSpec
-from modelhandoff.api.monitoring import Metric, MetricType
+from modelhandoff.api.monitoring import RATE_TYPES, Metric, MetricType
 
 VERSION: Final = 1
 MAX_TEXT: Final = 60_000
 """Most characters that are stored."""
 
-_KINDS: Final = (
-    MetricType.ERROR_RATE,
-    MetricType.ABSTAIN_RATE,
-    MetricType.CONTRACT_VIOLATIONS,
-    MetricType.LATENCY,
-    MetricType.COUNT,
-)
+_KINDS: Final = (*RATE_TYPES, MetricType.LATENCY, MetricType.COUNT)
 _LIMITS: Final = {"role", "critical", "max", "max_drop"}
 """What may change without making the counts other counts."""
 

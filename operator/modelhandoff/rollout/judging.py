@@ -37,7 +37,7 @@ from modelhandoff.analysis.drift import merge_bins
 from modelhandoff.analysis.evidence import Evidence
 from modelhandoff.analysis.verdict import Verdict
 from modelhandoff.api.handoff import ModelHandoffSpec
-from modelhandoff.api.monitoring import Metric, MetricType
+from modelhandoff.api.monitoring import RATE_TYPES, Metric, MetricType
 from modelhandoff.rollout.actions import Collected
 from modelhandoff.rollout.attempt import AttemptState
 from modelhandoff.rollout.context import KIND_ROLLOUT, Context
@@ -278,11 +278,7 @@ def plan_of(spec: ModelHandoffSpec, bins: Binning, past: str = "") -> Plan:
 
 def _metric(metric: Metric, spec: ModelHandoffSpec, bins: Binning) -> MetricPlan:
     role, decision = Role(str(metric.role)), spec.rollout.decision
-    if metric.type in (
-        MetricType.ERROR_RATE,
-        MetricType.ABSTAIN_RATE,
-        MetricType.CONTRACT_VIOLATIONS,
-    ):
+    if metric.type in RATE_TYPES:
         return RatePlan(
             name=metric.name,
             role=role,

@@ -87,7 +87,7 @@ def latch(ctx: Context, outcome: Outcome, reason: str, message: str) -> Move:
         verdict=verdict,
         off_at=ctx.now if had_weight and not outcome.promotes else state.off_at,
         withheld=None,
-        baseline_version=(ctx.baseline.model_version or ctx.baseline.name) if ctx.baseline else "",
+        baseline_version=ctx.baseline.version if ctx.baseline else "",
     )
     return Move(
         ctx.write(state),

@@ -133,6 +133,11 @@ class WorkloadView:
     pods: tuple[PodView, ...] = ()
     pod_labels: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def version(self) -> str:
+        """What people call it: the model's version, or the name of an adopted Deployment."""
+        return self.model_version or self.name
+
 
 @dataclass(frozen=True, slots=True)
 class RouteView:

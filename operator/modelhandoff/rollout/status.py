@@ -19,7 +19,6 @@ from modelhandoff.rollout.attempt import AttemptState, stamp
 from modelhandoff.rollout.context import Context, Move
 from modelhandoff.rollout.history import told
 from modelhandoff.rollout.latching import summary
-from modelhandoff.rollout.snapshot import WorkloadView
 
 _MAX_HISTORY = 10
 _MAX_SENTENCE = 1000
@@ -62,7 +61,7 @@ def render(ctx: Context, move: Move) -> dict[str, Any]:
     serving = ctx.stable or ctx.adopted
     if serving is not None:
         stable: dict[str, Any] = {
-            "version": serving.model_version or serving.name,
+            "version": serving.version,
             "revision": _full_revision(ctx, serving.revision) or serving.name,
         }
         if serving.promoted_at is not None:
@@ -82,7 +81,7 @@ def _sentence(ctx: Context, move: Move) -> str:
     """What is going on: for a running attempt what it does, for an ended one how it ended."""
     state = ctx.state
     serving = ctx.stable or ctx.adopted
-    now_serving = f"100 % on {_name(serving)}" if serving else "nothing serves"
+    now_serving = f"100 % on {serving.version}" if serving else "nothing serves"
     verdict = state.verdict
     if move.stalled:
         return move.sentence
@@ -358,10 +357,6 @@ def _full_revision(ctx: Context, label: str) -> str:
         if names.revision_label(attempt.revision) == label:
             return attempt.revision
     return label
-
-
-def _name(serving: WorkloadView) -> str:
-    return serving.model_version or serving.name
 
 
 def _clock(at: datetime | None) -> str:

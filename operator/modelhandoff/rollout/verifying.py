@@ -25,7 +25,7 @@ from modelhandoff.api.vocabulary import Outcome, Phase, Reason
 from modelhandoff.errors import cut
 from modelhandoff.rollout.actions import Event, RecordChecks, RunVerification
 from modelhandoff.rollout.context import Context, Move
-from modelhandoff.rollout.diagnosis import FETCH_MISMATCH, IMAGE_TROUBLE
+from modelhandoff.rollout.diagnosis import FETCH_MISMATCH, Problem, without_image, without_room
 from modelhandoff.rollout.latching import take_down
 from modelhandoff.rollout.snapshot import JobView, PodView
 
@@ -135,7 +135,7 @@ def _not_told(ctx: Context, problem: str) -> Move:
 
 def _without_report(ctx: Context, job: JobView, sentence: str) -> Move:
     """The Job has not said anything yet: wait within its budgets, or end the attempt."""
-    pod, spec = job.pod, ctx.spec
+    pod = job.pod
     if pod is not None and pod.init_exit_code == FETCH_MISMATCH:
         return take_down(ctx, Outcome.REJECT, Reason.ARTIFACT_MISMATCH, cut(pod.init_message, 500))
     if job.failed:
@@ -143,19 +143,11 @@ def _without_report(ctx: Context, job: JobView, sentence: str) -> Move:
         reason = Reason.ARTIFACT_UNAVAILABLE if unfetched else Reason.VERIFICATION_NOT_RUN
         message = cut(job.message or "no word why", 400)
         return _gave_up(ctx, reason, f"The verification Job {job.name} failed: {message}")
-    if pod is not None and pod.unschedulable:
-        impatient = spec.rollout.capacity.on_shortage == "Abort"
-        left = 0.0 if impatient else ctx.left(pod.created, spec.rollout.capacity.pending_deadline)
-        said = f"No room for pod {pod.name}. The scheduler says: {cut(pod.unschedulable, 300)}"
-        return _wait(ctx, Reason.CAPACITY_SHORTAGE, said, left)
-    if pod is not None and pod.waiting_reason in IMAGE_TROUBLE:
-        left = ctx.left(pod.scheduled_at or pod.created, spec.candidate.serving.startup.timeout)
-        said = (
-            f"The image of pod {pod.name} cannot be had: "
-            f"{cut(pod.waiting_message or pod.waiting_reason, 300)}"
-        )
-        return _wait(ctx, Reason.IMAGE_PULL_FAILED, said, left)
-    left = ctx.left(job.started_at or ctx.state.phase_since, job_budget(spec))
+    if pod is not None:
+        problem = without_room(ctx, pod) or without_image(ctx, pod)
+        if problem is not None:
+            return _wait(ctx, problem)
+    left = ctx.left(job.started_at or ctx.state.phase_since, job_budget(ctx.spec))
     if left <= 0:
         said = f"The verification Job {job.name} has not ended in time: {_last_words(job, pod)}."
         return _gave_up(ctx, Reason.VERIFICATION_NOT_RUN, said)
@@ -168,13 +160,15 @@ def _last_words(job: JobView, pod: PodView | None) -> str:
     return "no pod of it was made" if pod is None else "it is still at work"
 
 
-def _wait(ctx: Context, reason: Reason, said: str, left: float) -> Move:
+def _wait(ctx: Context, problem: Problem) -> Move:
+    left = problem.left
     if left <= 0:
-        return _gave_up(ctx, reason, said)
-    return Move(reason=reason, sentence=f"{said} Giving up in {left:.0f} s.", wait=left)
+        return _gave_up(ctx, problem.reason, problem.message)
+    said = f"{problem.message} Giving up in {left:.0f} s."
+    return Move(reason=problem.reason, sentence=said, wait=left)
 
 
-def _gave_up(ctx: Context, reason: Reason, said: str) -> Move:
+def _gave_up(ctx: Context, reason: str, said: str) -> Move:
     ended = said if said.endswith((".", "…")) else f"{said}."
     return take_down(ctx, Outcome.INCONCLUSIVE, reason, f"{ended} {_NOT_TO_BLAME}")
 

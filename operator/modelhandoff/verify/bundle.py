@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, BinaryIO, Final, NoReturn
 
 from pydantic import ValidationError
 
@@ -69,15 +69,19 @@ def read_bytes(path: Path, limit: int = MAX_DOCUMENT) -> bytes:
     Raises:
         Failed: no regular file, empty, or longer than ``limit``.
     """
-    if path.is_symlink() or not path.is_file():
-        raise Failed(f"{path.name}: is no regular file")
-    with path.open("rb") as file:
+    with _opened(path) as file:
         data = file.read(limit + 1)
     if not data:
         raise Failed(f"{path.name}: is empty")
     if len(data) > limit:
         raise Failed(f"{path.name}: too large to be read; allowed at most {limit} bytes")
     return data
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.is_symlink() or not path.is_file():
+        raise Failed(f"{path.name}: is no regular file")
+    return path.open("rb")
 
 
 def read_text(path: Path, limit: int = MAX_DOCUMENT) -> str:
@@ -128,10 +132,8 @@ def read_lines(path: Path) -> Iterator[tuple[str, Any]]:
     Raises:
         Failed: unreadable, a line that is no JSON or too long, too many lines, or none at all.
     """
-    if path.is_symlink() or not path.is_file():
-        raise Failed(f"{path.name}: is no regular file")
     found = 0
-    with path.open("rb") as file:
+    with _opened(path) as file:
         number = 0
         while data := file.readline(MAX_LINE_BYTES + 1):
             number += 1

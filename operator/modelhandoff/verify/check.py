@@ -29,7 +29,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from modelhandoff.api.checks import (
     FORMAT,
@@ -46,7 +46,7 @@ from modelhandoff.api.checks import (
 from modelhandoff.errors import cut
 from modelhandoff.verify.bundle import BadSpec, read_bundle
 from modelhandoff.verify.findings import status
-from modelhandoff.verify.outcome import TERMINATION_LOG, write_termination_message
+from modelhandoff.verify.outcome import TERMINATION_LOG, OneLineParser, write_termination_message
 from modelhandoff.verify.worker import asked
 
 MAX_SPEC: Final = 1024 * 1024
@@ -235,13 +235,8 @@ def receipt_text(checks: Sequence[CheckStatus], body: bytes, spec: bytes) -> str
     return text
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise BadSpec(message)
-
-
 def _parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
-    parser = _OneLineParser(prog="modelhandoff.verify.check", description="Check a bundle.")
+    parser = OneLineParser(BadSpec, prog="modelhandoff.verify.check", description="Check a bundle.")
     get = environ.get
     parser.add_argument("--spec", type=Path, default=get("MODELHANDOFF_SPEC"))
     parser.add_argument("--model-dir", type=Path, default=get("MODEL_DIR"))

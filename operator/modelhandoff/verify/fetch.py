@@ -27,10 +27,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
-from modelhandoff.verify.manifest import BadManifest, Wanted, parse_manifest
-from modelhandoff.verify.outcome import TERMINATION_LOG, write_termination_message
+from modelhandoff.verify.manifest import BadManifest, Wanted, hash_file, parse_manifest
+from modelhandoff.verify.outcome import TERMINATION_LOG, OneLineParser, write_termination_message
 from modelhandoff.verify.sources import CHUNK, CLAIMS, CONFIGMAPS, Access, Unavailable, opened
 
 ATTEMPTS: Final = 4
@@ -116,7 +116,7 @@ def _fetch(artifact: Wanted, directory: Path, access: Access, budget: Budget) ->
     target = directory / artifact.file
     where = f"{artifact.role} {artifact.uri[:200]}"
     try:
-        present = _hash_file(target)
+        present = hash_file(target)
         if present is not None and present[0] == artifact.digest:
             target.chmod(0o444)
             return Fetched(artifact.role, artifact.file, artifact.digest, present[1], False)
@@ -193,29 +193,15 @@ def _too_large(where: str, size: int, budget: Budget) -> FetchFailed:
     )
 
 
-def _hash_file(path: Path) -> tuple[str, int] | None:
-    """Digest and size of a regular file; None for anything else."""
-    if path.is_symlink() or not path.is_file():
-        return None
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-        return f"sha256:{digest.hexdigest()}", file.tell()
-
-
 def _make_writable(folder: Path) -> None:
     """Undo the read-only mode an earlier run left; a root that is not ours has its own mode."""
     if not os.access(folder, os.W_OK):
         folder.chmod(0o755)
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise BadManifest(message)
-
-
 def _parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
-    parser = _OneLineParser(
-        prog="modelhandoff.verify.fetch", description="Fetch and check artifacts."
+    parser = OneLineParser(
+        BadManifest, prog="modelhandoff.verify.fetch", description="Fetch and check artifacts."
     )
     get = environ.get
     parser.add_argument("--model-dir", type=Path, default=get("MODEL_DIR"))

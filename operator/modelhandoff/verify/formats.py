@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import zipfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Final
 from modelhandoff.api.candidate import PICKLED, ArtifactRole, ModelFormat
 from modelhandoff.verify.bundle import Bundle
 from modelhandoff.verify.findings import Failed, Found, Skipped
+from modelhandoff.verify.manifest import hash_file
 
 HEAD: Final = 64 * 1024
 _GRAPH: Final = 7
@@ -23,11 +23,11 @@ def artifacts(bundle: Bundle) -> Found:
     """Every artifact is there, once more with its digest: what was fetched is what is checked."""
     total = 0
     for artifact, path in bundle.files:
-        if path.is_symlink() or not path.is_file():
+        found = hash_file(path)
+        if found is None:
             raise Failed(f"{path.name}: was not fetched")
-        with path.open("rb") as file:
-            got = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-            total += file.tell()
+        got, size = found
+        total += size
         if got != artifact.digest:
             raise Failed(f"{path.name}: digest is wrong; got {got}; allowed {artifact.digest}")
     count = len(bundle.files)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 MAX_ARTIFACTS: Final = 32
@@ -75,3 +77,12 @@ def _artifact(item: Any, path: str) -> Wanted:
             "'.', '_' and '-', no part of which starts with '.' or '-'"
         )
     return Wanted(item["role"], item["uri"], item["digest"], item["file"])
+
+
+def hash_file(path: Path) -> tuple[str, int] | None:
+    """Digest and size of a regular file; None for anything else."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return f"sha256:{digest.hexdigest()}", file.tell()

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NoReturn
 
 TERMINATION_LOG: Final = Path("/dev/termination-log")
 MAX_MESSAGE_BYTES: Final = 4096
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that refuses by raising: usage and exit are not for a termination message.
+
+    Args:
+        refusal: what is raised, with the one line.
+    """
+
+    def __init__(self, refusal: type[Exception], **options: Any) -> None:
+        super().__init__(**options)
+        self._refusal = refusal
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse what was given."""
+        raise self._refusal(message)
 
 
 def write_termination_message(line: str, path: Path = TERMINATION_LOG) -> None:

@@ -34,9 +34,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from modelhandoff.verify.outcome import TERMINATION_LOG, write_termination_message
+from modelhandoff.verify.outcome import TERMINATION_LOG, OneLineParser, write_termination_message
 from modelhandoff.verify.sending import Answer, BadRequest, Send, sender
 from modelhandoff.verify.synthetic import Unmakable, synthetic_requests
 
@@ -201,13 +201,10 @@ def _duration(text: str) -> float:
     return float(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}[match[2]]
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise BadRequest(message)
-
-
 def _parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
-    parser = _OneLineParser(prog="modelhandoff.verify.warmup", description="Warm up a server.")
+    parser = OneLineParser(
+        BadRequest, prog="modelhandoff.verify.warmup", description="Warm up a server."
+    )
 
     def option(flag: str, default: str | None = None, **more: Any) -> None:
         name = "MODELHANDOFF_" + flag.removeprefix("--").replace("-", "_").upper()

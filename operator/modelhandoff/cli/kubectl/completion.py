@@ -20,8 +20,6 @@ def handoffs(ctx: Any, incomplete: str) -> list[str]:
 
 def roles(ctx: Any, incomplete: str) -> list[str]:
     """Roles that have to approve the handoff on the command line."""
-    import json
-
     from modelhandoff.cli.kubectl import lookup
 
     try:
@@ -30,8 +28,8 @@ def roles(ctx: Any, incomplete: str) -> list[str]:
         typed = [str(ctx.params.get("name") or ""), *ctx.args] if ctx is not None else []
         handoff = lookup.find(api, next((word for word in typed if word), ""))
         attempt = lookup.current_attempt(api, handoff)
-        asked = json.loads(attempt["spec"]["snapshot"])["spec"] if attempt else handoff["spec"]
-        found = (asked.get("approvals") or {}).get("roles") or ()
+        asked = lookup.frozen_spec(attempt) if attempt else handoff["spec"]
+        found = ((asked or {}).get("approvals") or {}).get("roles") or ()
     except (Trouble, OSError, ValueError, KeyError, TypeError):
         return []
     return [role for role in found if role.startswith(incomplete)]

@@ -16,12 +16,11 @@ from modelhandoff.cli.kubectl.api import Api, Raw
 from modelhandoff.cli.kubectl.printing import warn
 from modelhandoff.cli.kubectl.problem import Trouble
 from modelhandoff.cluster.kinds import ATTEMPT, CONFIG_MAP, POLICY
+from modelhandoff.cluster.store import DEFAULT_POLICY
 from modelhandoff.errors import InvalidInputError, InvalidSpecError
 
 if TYPE_CHECKING:
     from modelhandoff.api.policy import PolicySpec
-
-DEFAULT_POLICY = "default"
 
 
 def readme(api: Api, name: str, *, everywhere: bool, levels: Sequence[float]) -> None:

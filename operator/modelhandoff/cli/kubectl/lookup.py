@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -141,6 +142,15 @@ def current_attempt(api: Api, handoff: Raw) -> Raw | None:
     if not name:
         return None
     return if_any(lambda: api.get(ATTEMPT, handoff["metadata"]["namespace"], name))
+
+
+def frozen_spec(attempt: Raw | None) -> Raw | None:
+    """The resolved spec that an attempt froze; ``None`` when it cannot be read."""
+    try:
+        found = json.loads(attempt["spec"]["snapshot"])["spec"] if attempt else None
+    except (ValueError, KeyError, TypeError):
+        return None
+    return dict(found) if isinstance(found, dict) else None
 
 
 def signed(api: Api, handoff: Raw, attempt: Raw | None) -> dict[str, str]:

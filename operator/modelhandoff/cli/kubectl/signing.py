@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from modelhandoff.api import names
 from modelhandoff.api.hashing import bundle_hash
+from modelhandoff.api.vocabulary import BEFORE_PODS, TERMINAL
 from modelhandoff.cli.kubectl import fallback, lookup
 from modelhandoff.cli.kubectl.api import Api, Raw
 from modelhandoff.cli.kubectl.printing import Format, echo, warn, write
@@ -31,7 +31,7 @@ _RIGHT = Kind(
     "SelfSubjectAccessReview",
     namespaced=False,
 )
-_BEFORE = ("", "Pending", "Verifying", "AwaitingApproval")
+_BEFORE = frozenset({"", *BEFORE_PODS})
 _CHECKS = ("ArtifactsVerified", "ContractsValid", "AcceptancePassed", "GovernanceComplete")
 _LONGEST_COMMENT = 1024
 
@@ -114,11 +114,8 @@ def _bundle(on: Subject, attempt: Raw) -> str:
 
 def _frozen(on: Subject, attempt: Raw) -> Raw:
     """The spec as the attempt froze it, with the roles that the policy added."""
-    try:
-        spec = json.loads(attempt["spec"]["snapshot"])["spec"]
-    except (ValueError, KeyError, TypeError):
-        spec = None
-    if not isinstance(spec, dict):
+    spec = lookup.frozen_spec(attempt)
+    if spec is None:
         raise Trouble(f"{on.place}: attempt {on.attempt} cannot be read; nothing to sign")
     return spec
 
@@ -135,7 +132,7 @@ def _open(on: Subject, wish: Wish, roles: Sequence[str]) -> None:
         )
     if on.phase in ("Promoting", "Promoted"):
         raise Trouble(f"{on.place}: {on.model} is promoted; to go back, apply the earlier version")
-    if on.phase in ("RolledBack", "Rejected", "Inconclusive", "Aborted", "Superseded"):
+    if on.phase in TERMINAL:
         raise Trouble(f"{on.place}: attempt {on.attempt} has ended ({on.phase})")
     if wish.decision == APPROVE and on.phase not in _BEFORE:
         raise Trouble(f"{on.place}: every role has approved; {on.model} is {on.phase}")

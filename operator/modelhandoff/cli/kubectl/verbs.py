@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelhandoff.api import names
+from modelhandoff.api.vocabulary import TERMINAL
 from modelhandoff.cli.kubectl import fallback, lookup
 from modelhandoff.cli.kubectl.api import Api, Raw
 from modelhandoff.cli.kubectl.heartbeat import Heartbeat, listen
@@ -20,9 +21,6 @@ from modelhandoff.cluster.kinds import HANDOFF
 
 CONFIRM_SECONDS = 20.0
 LEASE_PATIENCE = 4.0
-_ENDED = frozenset(
-    {"Promoted", "RolledBack", "Rejected", "Inconclusive", "Aborted", "Superseded", "FallenBack"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +181,7 @@ def promote(api: Api, name: str, *, dry_run: bool) -> None:
 def retry(api: Api, name: str, *, dry_run: bool) -> None:
     """Try the same again."""
     on = subject(api, name, "retry")
-    if on.phase not in _ENDED:
+    if on.phase not in TERMINAL:
         raise Trouble(f"{on.place}: attempt {on.attempt} is under way ({on.phase}); abort it first")
     if on.phase == "Promoted":
         raise Trouble(f"{on.place}: {on.model} was promoted; there is nothing to try again")
@@ -228,7 +226,7 @@ def abort(
             f"{on.place}: {on.model} is promoted and serves all traffic; to go back, apply the "
             "earlier version"
         )
-    if on.phase in _ENDED:
+    if on.phase in TERMINAL:
         echo(f"{on.place}: attempt {on.attempt} has ended ({on.phase}); {on.stable} serves.")
         return
     _write(
@@ -271,7 +269,7 @@ def _off(api: Api, on: Subject, phase: str) -> bool:
     try:
         return fallback.candidate_weight(api, on.handoff) == 0
     except DeniedError:
-        return phase in _ENDED or phase == "RollingBack"
+        return phase in TERMINAL or phase == "RollingBack"
 
 
 def _by_hand(
@@ -304,7 +302,7 @@ def _by_hand(
 
 
 def _must_run(on: Subject, verb: str) -> None:
-    if on.phase in _ENDED:
+    if on.phase in TERMINAL:
         again = (
             ""
             if on.phase == "Promoted"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from modelhandoff.api import names
+from modelhandoff.api.vocabulary import TERMINAL
 from modelhandoff.cli.kubectl import lookup
 from modelhandoff.cli.kubectl.api import Api, Raw
 from modelhandoff.cli.kubectl.heartbeat import Heartbeat, listen
@@ -16,10 +16,6 @@ from modelhandoff.cluster.kinds import POD
 
 if TYPE_CHECKING:
     from modelhandoff.rollout.snapshot import PodView
-
-_ENDED = frozenset(
-    {"Promoted", "RolledBack", "Rejected", "Inconclusive", "Aborted", "Superseded", "FallenBack"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +84,7 @@ class View:
     @property
     def ended(self) -> bool:
         """Whether the attempt is over."""
-        return self.phase in _ENDED
+        return self.phase in TERMINAL
 
     @property
     def seen(self) -> bool:
@@ -127,7 +123,7 @@ def look(api: Api, handoff: Raw, *, now: datetime | None = None) -> View:
     if pods is None:
         missing.append("pods")
     stable = _stable(api, handoff, workloads or {}, pods, weights)
-    spec = frozen_spec(attempt) or handoff["spec"]
+    spec = lookup.frozen_spec(attempt) or handoff["spec"]
     return View(
         now=now or datetime.now(UTC),
         handoff=handoff,
@@ -140,15 +136,6 @@ def look(api: Api, handoff: Raw, *, now: datetime | None = None) -> View:
         heartbeat=listen(api),
         missing=tuple(missing),
     )
-
-
-def frozen_spec(attempt: Raw | None) -> Mapping[str, Any] | None:
-    """The resolved spec that an attempt froze; ``None`` when it cannot be read."""
-    try:
-        found = json.loads(attempt["spec"]["snapshot"])["spec"] if attempt else None
-    except (ValueError, KeyError, TypeError):
-        return None
-    return dict(found) if isinstance(found, dict) else None
 
 
 def _stable(

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from modelhandoff.analysis import wording
 from modelhandoff.analysis.planner import Needs
 from modelhandoff.api.monitoring import (
+    RATE_TYPES,
     Direction,
     DriftAction,
     DriftOf,
     HistogramSelector,
     LabelMatcher,
-    MatchOperator,
     Metric,
     MetricRole,
     MetricType,
@@ -46,12 +46,6 @@ _MAY = {
     MetricRole.QUALITY: "quality: can hold the rollout, no more",
     MetricRole.INFO: "info: shown, decides nothing",
 }
-_OPERATORS = {
-    MatchOperator.EQUAL: "=",
-    MatchOperator.NOT_EQUAL: "!=",
-    MatchOperator.MATCHES: "=~",
-    MatchOperator.NOT_MATCHES: "!~",
-}
 
 
 def metrics(subject: Subject) -> Iterator[Block]:
@@ -72,7 +66,7 @@ def metrics(subject: Subject) -> Iterator[Block]:
             for one in subject.spec.monitoring.metrics
         ),
     )
-    if any(one.type in words.RATES for one in subject.spec.monitoring.metrics):
+    if any(one.type in RATE_TYPES for one in subject.spec.monitoring.metrics):
         yield Paragraph((_beside(decision.harm_margin, decision.safe_margin),))
 
 
@@ -157,7 +151,7 @@ def _selected(series: Selector | HistogramSelector) -> Code:
 
 def _matcher(one: LabelMatcher) -> str:
     value = one.value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{one.label}{_OPERATORS[one.operator]}"{value}"'
+    return f'{one.label}{one.operator.sign}"{value}"'
 
 
 def proofs(subject: Subject) -> Iterator[Block]:
