@@ -370,7 +370,7 @@ def test_a_killed_owner_takes_all_processes_along_and_gc_the_rest(
     until(lambda: not processes(), "all processes to end", timeout=10)
     done = tool("gc")
     assert done.returncode == 0, done.stderr
-    assert "killed1" in done.stderr
+    # Not asked who removed it: a cluster that another worker starts meanwhile collects it as well.
     assert traces.found() == []
 
 
