@@ -17,6 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
+from e2e.cluster import Cluster
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.progress import Progress
 from e2e.stack import Stack
@@ -180,9 +181,10 @@ def look_around(stack: Stack, console: Console, keep: bool) -> None:
     command(f"kubectl describe mho fraud -n {NAMESPACE}")
     command(f"kubectl get handoffattempts -n {NAMESPACE}")
     command(f"kubectl get httproute fraud -n {NAMESPACE} -o yaml")
-    command(f"curl -s -H 'Host: fraud.example' http://{stack.gateway}/v2/models/fraud")
-    if keep:
-        command(f"python -m e2e.cluster down --name {NAME}   # removes everything")
+    if isinstance(cluster, Cluster):
+        command(f"curl -s -H 'Host: fraud.example' http://{stack.gateway}/v2/models/fraud")
+        if keep:
+            command(f"python -m e2e.cluster down --name {NAME}   # removes everything")
     console.print()
     console.print(cluster.kubectl("get", "mho", "-n", NAMESPACE), highlight=False)
 

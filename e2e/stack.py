@@ -56,7 +56,7 @@ class Stack:
     Attributes:
         cluster: the cluster.
         models: folder with the trained versions, served to the pods over HTTP.
-        gateway: IP address that clients send to.
+        gateway: address, and port where it is not 80, that clients send to.
         prometheus: address of Prometheus, from here.
     """
 
@@ -65,6 +65,7 @@ class Stack:
         self.models = models
         self.gateway = gateway_address(cluster)
         self.prometheus = prometheus_url(cluster)
+        self._namespaces: list[str] = []
         # A kubectl per look would cost a third of a core; this is one kept-alive connection.
         self._api = kubernetes.client.CustomObjectsApi(
             kubernetes.config.new_client_from_config(str(cluster.kubeconfig))
@@ -120,8 +121,25 @@ class Stack:
         return stack
 
     def down(self) -> None:
-        """End it; nothing stays."""
+        """End it; nothing stays. In a cluster of somebody else's add-ons and CRDs stay."""
+        if isinstance(self.cluster, ExternalCluster):
+            try:
+                self._leave()
+            except ClusterError as error:
+                print(f"clean up by hand: {error}", file=sys.stderr)
         self.cluster.stop()
+
+    def _leave(self) -> None:
+        # Handoffs first: without the operator nobody would take their finalizers away.
+        made = [*self._namespaces, ARTIFACTS]
+        self.cluster.kubectl(
+            "delete", "namespace", *made, "--ignore-not-found", "--timeout=120s", timeout=130
+        )
+        self.cluster.kubectl("delete", "handoffpolicy", "default", "--ignore-not-found")
+        self.helm("uninstall", "modelhandoff", "--namespace", SYSTEM, "--wait", "--timeout=120s")
+        self.cluster.kubectl(
+            "delete", "namespace", SYSTEM, "--ignore-not-found", "--timeout=120s", timeout=130
+        )
 
     # What a platform team does
 
@@ -169,6 +187,7 @@ class Stack:
 
     def namespace(self, name: str) -> str:
         """A namespace that enforces Pod Security *restricted*."""
+        self._namespaces.append(name)
         self.cluster.apply(
             [
                 {

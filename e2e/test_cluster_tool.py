@@ -279,7 +279,14 @@ def test_the_same_object_comes_from_a_kubeconfig(cluster: Cluster) -> None:
     assert "ops" in json.loads(who)["status"]["userInfo"]["groups"]
     with pytest.raises(ClusterError, match="started by somebody else: no request log"):
         _ = external.audit_log
+    serve(cluster, "afar", 5)
+    there = external.forward("default", "service/afar", 80)
+    assert external.forward("default", "service/afar", 80) == there, "one is enough"
+    assert ask(f"http://{there}/devices") == 5
+    with pytest.raises(ClusterError, match='services "nowhere" not found'):
+        external.forward("default", "service/nowhere", 80)
     external.stop()
+    assert ask(f"http://{there}/devices") is None
     assert cluster.status("/readyz") == 200
 
 

@@ -45,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--name", default=DEFAULT_NAME)
     one.add_argument("--all", action="store_true")
     add("status", "list clusters, with the memory they use")
+    one = add("load", "bring image archives into a cluster")
+    one.add_argument("--name", default=DEFAULT_NAME)
+    one.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
     one = add("kubectl", "run kubectl on a cluster: all other arguments are its own")
     one.add_argument("--name")
     one = add("kubeconfig", "print the path of a kubeconfig")
@@ -135,6 +138,14 @@ def status() -> None:
         )
 
 
+def load(args: argparse.Namespace) -> None:
+    """Docker or OCI archives into the containerd of a full cluster."""
+    cluster = connect(args.name)
+    if not isinstance(cluster, Cluster):
+        raise ClusterError(f"instance {args.name!r}: a control plane runs no images")
+    cluster.import_images(args.archives)
+
+
 def kubectl(args: argparse.Namespace, arguments: Sequence[str]) -> None:
     """Become kubectl."""
     cluster = connect(args.name)
@@ -164,6 +175,8 @@ def run(argv: Sequence[str] | None) -> None:
             down(args, progress)
         case "status":
             status()
+        case "load":
+            load(args)
         case "kubectl":
             kubectl(args, rest)
         case "kubeconfig":

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ import yaml
 from . import build, kubeconfig, paths, pki
 from .access import Access
 from .errors import ClusterError, NotATestCluster
+from .forward import Forward
 
 PERMISSION = "MODELHANDOFF_TEST_CLUSTER"
 _TEST_CONTEXT = re.compile(rf"(kind|k3d|{kubeconfig.CONTEXT_PREFIX.rstrip('-')})-.+|minikube(-.+)?")
@@ -91,6 +93,9 @@ def image_loader(context: str) -> list[str] | None:
         return ["k3d", "image", "import", "--cluster", context.removeprefix("k3d-")]
     if context.startswith("minikube"):
         return ["minikube", "--profile", context, "image", "load"]
+    if context.startswith(kubeconfig.CONTEXT_PREFIX):
+        name = context.removeprefix(kubeconfig.CONTEXT_PREFIX)
+        return [sys.executable, "-m", "e2e.cluster", "load", "--name", name]
     return None
 
 
@@ -100,6 +105,7 @@ class ExternalCluster(Access):
     def __init__(self, context: Context, path: Path, folder: Path) -> None:
         self.context = context
         self._folder = folder
+        self._forwards: dict[tuple[str, ...], Forward] = {}
         super().__init__(
             context.name,
             kubeconfig=path,
@@ -161,6 +167,23 @@ class ExternalCluster(Access):
             if done.returncode != 0:
                 raise ClusterError(f"{' '.join(loader)} {path}: {done.stderr.strip()[-600:]}")
 
+    def forward(self, namespace: str, target: str, port: int) -> str:
+        """Where on this machine a port of the cluster is reached, `127.0.0.1:PORT`, until `stop`.
+
+        Args:
+            namespace: of the target.
+            target: for example `service/prometheus`.
+            port: of the target.
+
+        Raises:
+            ClusterError: there is no such thing, or no ready pod of it.
+        """
+        asked = (f"--namespace={namespace}", target, f":{port}")
+        if asked not in self._forwards:
+            command = self.kubectl_command("port-forward", "--address=127.0.0.1", *asked)
+            self._forwards[asked] = Forward(command, self.environment())
+        return self._forwards[asked].address
+
     def kubeconfig_for(self, user: str, groups: Sequence[str] = ()) -> Path:
         """A kubeconfig for another person, by a certificate that the cluster itself signs.
 
@@ -216,7 +239,9 @@ class ExternalCluster(Access):
         patch_gpus(self, product, count, timeout)
 
     def stop(self) -> None:
-        """Nothing: whoever started this cluster ends it."""
+        """End what leads into it; whoever started this cluster ends it."""
+        while self._forwards:
+            self._forwards.popitem()[1].stop()
 
     down = stop
 

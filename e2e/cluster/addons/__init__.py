@@ -1,7 +1,7 @@
 """What a bare cluster lacks: names, a gateway, a metrics store, GPUs.
 
 install(cluster, progress=p, gpus={"Tesla-T4": 2})
-gateway_address(cluster)      "10.202.0.17": HTTP on port 80, routes of all namespaces
+gateway_address(cluster)      "10.202.0.17": HTTP, routes of all namespaces
 prometheus_url(cluster)       "http://10.202.0.23:9090", from here
 PROMETHEUS                    the same from inside the cluster
 set_gpus(cluster, 0)          the GPUs vanish; set_gpus(cluster, 2, broken=1): one is sick
@@ -88,8 +88,14 @@ def install(
 
 
 def gateway_address(cluster: Cluster | ExternalCluster) -> str:
-    """IP address of the Gateway; HTTP on port 80."""
+    """Where the Gateway speaks HTTP, as the caller reaches it: an address, or address:port."""
     namespace, name = GATEWAY
+    if isinstance(cluster, ExternalCluster):
+        selector = f"--selector=gateway.envoyproxy.io/owning-gateway-name={name}"
+        found = cluster.get("services", f"--namespace={gateway.NAMESPACE}", selector)["items"]
+        if not found:
+            raise ClusterError(f"gateway {namespace}/{name} has no Service yet")
+        return cluster.forward(gateway.NAMESPACE, f"service/{found[0]['metadata']['name']}", 80)
     found = cluster.get("gateway", name, f"--namespace={namespace}")
     addresses = found.get("status", {}).get("addresses", [])
     if not addresses:
@@ -99,6 +105,8 @@ def gateway_address(cluster: Cluster | ExternalCluster) -> str:
 
 def prometheus_url(cluster: Cluster | ExternalCluster) -> str:
     """Address of Prometheus as the caller reaches it."""
+    if isinstance(cluster, ExternalCluster):
+        return f"http://{cluster.forward('monitoring', 'service/prometheus', 9090)}"
     service = cluster.get("service", "prometheus", "--namespace=monitoring")
     return f"http://{service['spec']['clusterIP']}:9090"
 
