@@ -58,9 +58,6 @@ async def keep(shop: Workshop, action: KeepReport, reporter: Reporter) -> None:
                 f"ConfigMap {shop.namespace}/{name}: is not the report of this attempt",
                 user_action="delete it",
             ) from None
-    finally:
-        # Nobody watches ConfigMaps: what is remembered of one would be remembered for ever.
-        shop.store.forget(CONFIG_MAP, shop.namespace, name)
     documents = json.loads(manifest["metadata"]["annotations"][names.ANNOTATION_DOCUMENTS])
     reference = {"name": name, "documents": documents}
     await shop.writer.replace_status(

@@ -18,8 +18,10 @@ from modelhandoff.cluster.kinds import (
     DEPLOYMENT,
     HANDOFF,
     HTTPROUTE,
+    OPTIONAL,
     POLICY,
     SERVICE,
+    WATCHED,
     Kind,
 )
 from modelhandoff.cluster.slim import slim
@@ -32,6 +34,8 @@ DEFAULT_POLICY = "default"
 EVERY_HOST = "*"
 """Stands for the host names of a route that names none."""
 MAX_TOMBSTONES = 4096
+HELD = frozenset((*WATCHED, *OPTIONAL))
+"""Kinds that are remembered. Of any other nobody would hear that an object is gone."""
 
 
 class HandoffKey(NamedTuple):
@@ -89,9 +93,11 @@ class Store:
     def upsert(self, kind: Kind, obj: Mapping[str, Any]) -> set[HandoffKey]:
         """Take in an object as an answer of the API server, unless something newer is known.
 
-        Never brings back a deleted object (by uid), and never replaces a newer
-        resourceVersion by an older one.
+        Never brings back a deleted object (by uid), never replaces a newer resourceVersion by an
+        older one, and remembers nothing that is not watched.
         """
+        if kind not in HELD:
+            return set()
         meta = obj["metadata"]
         key = _key(obj)
         if meta.get("uid") in self._tombstones:

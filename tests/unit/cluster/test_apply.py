@@ -43,7 +43,7 @@ from tests.unit.cluster.raw import ATTEMPT_NAME, NS, REVISION, SETTINGS, WORKLOA
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 FRAUD = HandoffKey(NS, "fraud")
 DOCUMENTS = {"report.md": "# A report\n", "report.html": "<p>A report</p>\n"}
-WATCHED = (*kinds.WATCHED, kinds.DISRUPTION_BUDGET)
+WATCHED = kinds.WATCHED
 
 
 @dataclass

@@ -10,7 +10,10 @@ from modelhandoff.api import names
 from modelhandoff.cluster.kinds import (
     APPROVAL,
     ATTEMPT,
+    CONFIG_MAP,
     DEPLOYMENT,
+    DISRUPTION_BUDGET,
+    EVENT,
     HANDOFF,
     HTTPROUTE,
     NODE,
@@ -110,6 +113,12 @@ def test_the_same_listing_twice_concerns_nobody_the_second_time(store):
     objects = [raw.deployment("a", version=10), raw.deployment("b", version=11)]
     assert store.replace(DEPLOYMENT, objects, "30") == {FRAUD}
     assert store.replace(DEPLOYMENT, objects, "31") == set()
+
+
+def test_nothing_is_remembered_of_which_nobody_would_hear_that_it_is_gone(store):
+    for number, kind in enumerate((CONFIG_MAP, DISRUPTION_BUDGET, EVENT)):
+        assert store.upsert(kind, raw.deployment("a", version=number + 1)) == set()
+        assert store.get(kind, "payments", "a") is None
 
 
 def test_forgetting_names_the_object_it_means(store):
