@@ -192,6 +192,11 @@ class Case:
                 raise AssertionError(f"not {looks} looks after {timeout:.0f} s: {status}")
             time.sleep(0.5)
 
+    def wait_message(self, part: str, timeout: float = 60) -> str:
+        """Wait until the status's sentence has this in it; the sentence."""
+        status = self.until(lambda s: part in s.get("message", ""), f"saying {part!r}", timeout)
+        return str(status["message"])
+
     def until(self, wanted: Any, what: str, timeout: float = 120, after: int = 0) -> Raw:
         """Wait until the handoff's status is as wanted; at once an error when it has ended."""
 
@@ -224,6 +229,10 @@ class Case:
     def workload(self, status: Raw) -> str:
         """Deployment and Service of the attempt's revision."""
         return f"fraud-{status['candidate']['revision'].removeprefix('v1-')[:10]}"
+
+    def deployment(self, name: str) -> Raw:
+        """One Deployment as stored."""
+        return self.stack.cluster.get("deployment", name, f"--namespace={self.namespace}")
 
     def attempts(self) -> list[Raw]:
         """All attempts as stored, oldest first."""

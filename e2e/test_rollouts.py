@@ -6,9 +6,13 @@ fails the test, whatever the operator believes.
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from e2e.cases import Case, condition
+from e2e.traffic import Traffic
 
 pytestmark = [pytest.mark.full_stack, pytest.mark.timeout(420, func_only=True)]
 
@@ -74,3 +78,40 @@ def test_the_same_behaviour_under_a_new_version_is_promoted(case: Case) -> None:
     assert status["stable"]["version"] == "1.0.1"
     assert case.routes.of(case.workload(status)) == [0, 10, 50, 100]
     case.nothing_lost()
+
+
+def test_harm_that_shows_only_on_probation_sends_all_traffic_back(case: Case) -> None:
+    usual = [body for body in case.traffic.plan.bodies if _merchant(body) != NEW_CODE]
+    new = [body for body in case.traffic.plan.bodies if _merchant(body) == NEW_CODE]
+    case.traffic = Traffic(replace(case.traffic.plan, bodies=usual))
+    others = Traffic(replace(case.traffic.plan, bodies=new, rate=10))
+    try:
+        old = case.serve("v1")
+        case.apply("v4", {"rollout": {"probation": "20m"}})
+        status = case.wait_weight(100, timeout=240)
+        assert status["phase"] == "Progressing"
+        case.wait_message("On probation until")
+        pods = case.pods(old)
+        assert pods, "the way back is warm"
+        assert not case.deployment(case.workload(status))["metadata"].get("ownerReferences")
+        # Only now somebody asks about the merchants that this model never learnt.
+        others.start()
+        status = case.wait("RolledBack", timeout=180)
+        assert status["verdict"]["message"].startswith("On probation: ")
+        assert "errors" in status["verdict"]["message"]
+        assert case.routes.of(case.workload(status)) == [0, 10, 50, 100, 0]
+        assert case.routes.last == {old: 100}
+        assert status["stable"]["version"] == "1.0.0"
+        case.nothing_lost()
+        assert others.summary().not_the_models_fault == 0
+    finally:
+        others.stop()
+        case.traffic.stop()
+
+
+NEW_CODE = 19
+"""Merchant code of 5 % of the example's requests; version 4 was trained without it."""
+
+
+def _merchant(body: bytes) -> int:
+    return int(json.loads(body)["inputs"][0]["data"][2])

@@ -158,6 +158,15 @@ class TimelineEntry(StatusModel):
     """What, as a sentence."""
 
 
+class ProbationStatus(StatusModel):
+    """What is known of a candidate on probation."""
+
+    evidence: Annotated[str, StringConstraints(max_length=MAX_EVIDENCE)]
+    """Checkpoint of the judgement, as compact JSON text."""
+    cursor: Annotated[str, StringConstraints(max_length=MAX_CURSOR)]
+    """Checkpoint of the measurement."""
+
+
 class AttemptStatus(StatusModel):
     """How far the attempt is, and what it is known from."""
 
@@ -192,6 +201,8 @@ class AttemptStatus(StatusModel):
     history: Annotated[str, StringConstraints(max_length=MAX_HISTORY)] | None = None
     """What earlier attempts say of the counts' noise, as fixed at the first interval; as JSON text.
     An attempt that ends before leaves there what it found."""
+    probation: ProbationStatus | None = None
+    """Checkpoints since the candidate has all of the traffic; those above stay as they were."""
     looks: Annotated[int, Field(ge=0)] = 0
     """Judged intervals."""
     step_looks: Annotated[int, Field(ge=0)] = 0

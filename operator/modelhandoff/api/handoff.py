@@ -15,7 +15,7 @@ from modelhandoff.api.cel import Rule
 from modelhandoff.api.contracts import Contracts
 from modelhandoff.api.governance import Governance
 from modelhandoff.api.meta import Condition, Message, MetricStatus, ObjectMeta, Short
-from modelhandoff.api.monitoring import DriftOf, Monitoring
+from modelhandoff.api.monitoring import ALONE_TYPES, DriftOf, MetricRole, Monitoring
 from modelhandoff.api.names import API_VERSION
 from modelhandoff.api.quantities import HINT, ListOf, ObjectName, Percent, Timestamp
 from modelhandoff.api.rollout_spec import Rollout
@@ -136,6 +136,13 @@ def _onnx(asked: str, what: str, at: str, holds: Callable[[Any], bool]) -> Rule:
     )
 
 
+def _watchable(spec: ModelHandoffSpec) -> bool:
+    if spec.rollout.probation is None:
+        return True
+    silent = (MetricRole.QUALITY, MetricRole.INFO)
+    return any(m.type in ALONE_TYPES and m.role not in silent for m in spec.monitoring.metrics)
+
+
 _VERIFICATION_RULES = (
     _needs("!has(self.acceptance)", ArtifactRole.TEST_DATA, lambda s: s.acceptance is None),
     _onnx("!has(self.acceptance)", "golden cases", "acceptance", lambda s: s.acceptance is None),
@@ -239,6 +246,18 @@ class ModelHandoffSpec(SpecModel):
             wrong="a Drift metric names a feature that the data contract does not have",
             allowed="names from contracts.data.features",
         ),
+        Rule(
+            cel=(
+                "!has(self.rollout.probation) || self.monitoring.metrics.exists(m,"
+                " m.type in ['ErrorRate', 'AbstainRate', 'ContractViolations', 'Latency']"
+                " && (!has(m.role) || !(m.role in ['Quality', 'Info'])))"
+            ),
+            holds=_watchable,
+            at="rollout.probation",
+            wrong="nothing can be judged without a baseline beside it",
+            allowed="a metric of type ErrorRate, AbstainRate, ContractViolations or Latency whose "
+            "role is neither Quality nor Info",
+        ),
         *_VERIFICATION_RULES,
     )
 
@@ -257,10 +276,10 @@ class VersionStatus(StatusModel):
 class StepStatus(StatusModel):
     """Where the rollout is."""
 
-    index: Annotated[int, Field(ge=0, le=20)]
+    index: Annotated[int, Field(ge=0, le=21)]
     """The current step, counted from 1; 0 before traffic."""
-    count: Annotated[int, Field(ge=0, le=20)]
-    """Number of steps."""
+    count: Annotated[int, Field(ge=0, le=21)]
+    """Number of steps, a probation included."""
     label: Annotated[str, StringConstraints(max_length=16)] = ""
     """Both as text for the listing, such as 1/2."""
     weight: Percent

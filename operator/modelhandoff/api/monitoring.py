@@ -33,6 +33,8 @@ class MetricType(Word):
 
 RATE_TYPES = (MetricType.ERROR_RATE, MetricType.ABSTAIN_RATE, MetricType.CONTRACT_VIOLATIONS)
 """Metrics that are a share of requests."""
+ALONE_TYPES = (*RATE_TYPES, MetricType.LATENCY)
+"""Metrics with a limit of their own: they say something without a baseline beside the candidate."""
 
 
 class MetricRole(Word):

@@ -224,6 +224,10 @@ class Rollout(SpecModel):
     """What happens while nothing is known."""
     initial: Initial = Initial.DIRECT
     """What to do when nothing is stable yet: serve at once, or ask for a baseline."""
+    probation: Duration | None = None
+    """How long the candidate serves all traffic before it is promoted, the old version warm beside
+    it, judged by the limits of ErrorRate and similar metrics and by latency budgets alone. Harm
+    sends all traffic back. No probation when not set; a first version has none."""
     scale_down_delay: Duration = timedelta(minutes=30)
     """How long the old version stays warm after promotion. 30m when not set."""
     revision_history_limit: Annotated[int, Field(ge=0, le=20)] = 3
@@ -232,6 +236,7 @@ class Rollout(SpecModel):
     """What people do when a rollback needs more than traffic. Recorded and signed, not executed."""
 
     rules = (
+        positive("probation", "probation"),
         Rule(
             cel="self.steps.map(s, s.weight).isSorted()",
             holds=lambda self: _non_decreasing(self.steps),

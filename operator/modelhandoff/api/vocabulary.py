@@ -114,6 +114,7 @@ class Reason(StrEnum):
     WARMING_UP = "WarmingUp"
     COLLECTING = "Collecting"
     STEP_STARTED = "StepStarted"
+    PROBATION = "Probation"
     PROMOTING = "Promoting"
     ROLLING_BACK = "RollingBack"
     PROMOTED = "Promoted"

@@ -32,6 +32,7 @@ from modelhandoff.rollout.judging import (
     bin_edges,
     judge_again,
     judge_intervals,
+    judged_state,
     measurement,
 )
 from modelhandoff.rollout.measure import Measurement
@@ -160,7 +161,7 @@ class Pass:
 
     async def _ask(self, ctx: Context, wanted: Measurement, now: float) -> Answer:
         assert ctx.attempt is not None
-        asked, stored = self._asked, ctx.state.cursor
+        asked, stored = self._asked, judged_state(ctx.spec, ctx.state).cursor
         if asked is not None and (asked.attempt, asked.cursor) == (ctx.attempt.name, stored):
             return asked.answer
         try:

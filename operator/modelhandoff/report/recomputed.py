@@ -18,7 +18,8 @@ from modelhandoff.analysis.evidence import Evidence, readout, views
 from modelhandoff.analysis.plan import LatencyPlan, Plan
 from modelhandoff.analysis.split import FIRST_LOOK
 from modelhandoff.report.export import Attempt
-from modelhandoff.rollout.judging import Binned, plan_of, progress_of
+from modelhandoff.rollout.attempt import AttemptState
+from modelhandoff.rollout.judging import Binned, progress_of, stored_evidence
 
 MOST_SHAPES: Final = 4
 """Distributions that are drawn; the strongest evidence first."""
@@ -76,13 +77,19 @@ def judged(attempt: Attempt) -> Judged | str:
         return "No interval was judged, so there is no evidence."
     try:
         bins: dict[str, Binned] = json.loads(state.bins) if state.bins else {}
-        plan = plan_of(attempt.spec, bins)
-        evidence = Evidence.from_json(plan, json.loads(state.evidence))
+        plan, evidence = stored_evidence(attempt.spec, state, alone=_alone(state))
         return _read(attempt, plan, evidence, bins)
     except WireError as wrong:
         return f"The evidence cannot be read: {wrong}."
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as wrong:
         return f"The evidence cannot be read: {type(wrong).__name__}."
+
+
+def _alone(state: AttemptState) -> bool:
+    """Whether the probation decided: the comparison before it had found nothing."""
+    verdict = state.verdict
+    judged = state.probation is not None and bool(state.probation.evidence)
+    return judged and verdict is not None and not verdict.outcome.promotes
 
 
 def _read(attempt: Attempt, plan: Plan, evidence: Evidence, bins: Mapping[str, Binned]) -> Judged:

@@ -22,6 +22,7 @@ from modelhandoff.report.document import (
 from modelhandoff.report.export import Attempt
 from modelhandoff.report.plots import Span, steps
 from modelhandoff.report.words import moment, span, unix
+from modelhandoff.rollout.shares import shares_of
 
 _MOST_LINES: Final = 40
 """Lines of a timeline or of a list; as many as an attempt keeps."""
@@ -71,7 +72,7 @@ def weights(attempt: Attempt) -> Iterator[Block]:
 
 def _step(attempt: Attempt, at: int) -> str:
     stages = attempt.state.stages
-    count = len(attempt.spec.rollout.steps)
+    count = len(shares_of(attempt.spec))
     return f"{stages[at].step + 1} of {count}" if at < len(stages) else "end"
 
 
@@ -121,13 +122,13 @@ def rules(attempt: Attempt) -> Iterator[Block]:
         tuple(
             Row(
                 (
-                    (str(at),),
+                    (str(at) if one.weight < 100 else "probation",),
                     (f"{one.weight} %",),
                     (wording.duration(one.min_duration.total_seconds()),),
                     (wording.count(one.min_samples),),
                 )
             )
-            for at, one in enumerate(rollout.steps, start=1)
+            for at, one in enumerate(shares_of(attempt.spec), start=1)
         ),
         (1, 2, 3),
     )

@@ -48,6 +48,18 @@ class Withheld:
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """What is known of a candidate on probation, judged alone; the comparison's evidence stays.
+
+    Attributes:
+        evidence, cursor: checkpoints, as those of the comparison.
+    """
+
+    evidence: str = ""
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Approved:
     """An approval that let the attempt through its gate."""
 
@@ -122,6 +134,7 @@ class AttemptState:
         evidence, cursor: the engine's and the metrics room's checkpoints, opaque JSON texts.
         bins: judged bins of the drift metrics as JSON text, fixed with the first evidence.
         history: what earlier attempts say of the counts' noise (``rollout.history``), likewise.
+        probation: what is known of the candidate since it has all of the traffic.
         looks, step_looks: judged intervals of the attempt and of the present step.
         step_requests: the candidate's requests in the present step.
         last_data: end of the last interval with candidate data, unix seconds; 0 before.
@@ -152,6 +165,7 @@ class AttemptState:
     cursor: str = ""
     bins: str = ""
     history: str = ""
+    probation: Watched | None = None
     looks: int = 0
     step_looks: int = 0
     step_requests: float = 0.0
@@ -257,6 +271,11 @@ class AttemptState:
                 | ({"comment": a.comment} if a.comment else {})
                 for a in self.approvals
             ]
+        if self.probation:
+            found["probation"] = {
+                "evidence": self.probation.evidence,
+                "cursor": self.probation.cursor,
+            }
         if self.withheld:
             found["withheld"] = {
                 "reason": self.withheld.reason,
@@ -287,6 +306,7 @@ class AttemptState:
         """Read what :meth:`to_status` wrote; an empty status is a fresh attempt."""
         verdict = raw.get("verdict")
         withheld = raw.get("withheld")
+        probation = raw.get("probation")
         return cls(
             phase=Phase(raw.get("phase") or Phase.PENDING),
             phase_since=moment(raw.get("phaseSince")),
@@ -305,6 +325,7 @@ class AttemptState:
             cursor=raw.get("cursor") or "",
             bins=raw.get("bins") or "",
             history=raw.get("history") or "",
+            probation=Watched(probation["evidence"], probation["cursor"]) if probation else None,
             looks=int(raw.get("looks", 0)),
             step_looks=int(raw.get("stepLooks", 0)),
             step_requests=float(raw.get("stepRequests", 0.0)),
@@ -360,6 +381,16 @@ def stamp(value: datetime) -> str:
 def minute(value: datetime) -> str:
     """Day and minute in UTC, for people."""
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def span(length: timedelta) -> str:
+    """A span of time in words: 90 s, 12 min, 3 h 5 min."""
+    seconds = max(0, round(length.total_seconds()))
+    if seconds < 120:
+        return f"{seconds} s"
+    if seconds < 7200:
+        return f"{seconds // 60} min"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
 
 
 def moment(text: str | None) -> datetime | None:

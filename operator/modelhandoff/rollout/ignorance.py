@@ -9,6 +9,7 @@ from modelhandoff.api.vocabulary import Reason
 from modelhandoff.rollout.actions import Event
 from modelhandoff.rollout.context import Context, Move
 from modelhandoff.rollout.latching import with_evidence
+from modelhandoff.rollout.shares import on_probation
 from modelhandoff.rollout.stage import needed_pods, verdict_of, weight_zero
 
 
@@ -19,7 +20,7 @@ def hold_on_ignorance(ctx: Context) -> Move | None:
         return None
     silent = verdict_of(ctx)
     if silent is not None and silent.decision is Judgement.Hold and str(silent.reason) == "NoData":
-        if state.withheld is None:
+        if state.withheld is None and not on_probation(ctx.spec, state):
             return weight_zero(ctx, Reason.NO_DATA, silent.message)
         return None
     if not got.unknown_reason:
@@ -80,6 +81,14 @@ def _still_unknown(ctx: Context) -> Move | None:
     due = got.next_due if got else None
     if state.withheld is not None:
         return None
+    if on_probation(ctx.spec, state):
+        # It has shown its proofs: that nothing is known is no reason to move all traffic.
+        return Move(
+            reason=state.unknown_reason,
+            sentence=f"No usable metrics: {message} All traffic stays on {ctx.model}; it is not "
+            "promoted before they are back.",
+            wait=due,
+        )
     if left <= 0:
         return weight_zero(ctx, Reason.NO_DATA, _no_data(ctx, message, budget))
     return Move(

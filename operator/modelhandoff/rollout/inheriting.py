@@ -8,16 +8,14 @@ is a function of attempts that have ended, asking twice changes nothing.
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import Final
 
-from modelhandoff.analysis import Evidence, WireError
 from modelhandoff.analysis.past import MetricPast, added, learn
 from modelhandoff.api.vocabulary import Phase
 from modelhandoff.rollout.attempt import AttemptState
 from modelhandoff.rollout.context import KIND_INITIAL, Context
 from modelhandoff.rollout.history import History, Known, definition
-from modelhandoff.rollout.judging import plan_of
+from modelhandoff.rollout.judging import stored_evidence
 from modelhandoff.rollout.snapshot import AttemptView, WorkloadView
 
 OWN: Final = "own"
@@ -102,9 +100,8 @@ def _seen(before: AttemptView, state: AttemptState) -> tuple[float, dict[str, Me
     if not state.evidence:
         return None
     try:
-        plan = plan_of(before.spec, json.loads(state.bins or "{}"), state.history)
-        evidence = Evidence.from_json(plan, json.loads(state.evidence))
-    except (WireError, ValueError):
+        plan, evidence = stored_evidence(before.spec, state)
+    except ValueError:
         return None  # Written by another version of the operator.
     learned = learn(plan, evidence, promoted=state.phase is Phase.PROMOTED)
     return evidence.last_end, learned

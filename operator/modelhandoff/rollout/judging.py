@@ -37,12 +37,13 @@ from modelhandoff.analysis.drift import merge_bins
 from modelhandoff.analysis.evidence import Evidence
 from modelhandoff.analysis.verdict import Verdict
 from modelhandoff.api.handoff import ModelHandoffSpec
-from modelhandoff.api.monitoring import RATE_TYPES, Metric, MetricType
+from modelhandoff.api.monitoring import ALONE_TYPES, RATE_TYPES, Metric, MetricType
 from modelhandoff.rollout.actions import Collected
-from modelhandoff.rollout.attempt import AttemptState
+from modelhandoff.rollout.attempt import AttemptState, Watched
 from modelhandoff.rollout.context import KIND_ROLLOUT, Context
 from modelhandoff.rollout.history import History, fitting, with_history
 from modelhandoff.rollout.measure import Measurement
+from modelhandoff.rollout.shares import on_probation, share_of
 
 PATIENCE = 5
 """Looks that may pass before a drift metric without counts is judged as missing."""
@@ -125,15 +126,28 @@ def measurement(ctx: Context) -> Measurement | None:
     if state.phase.terminal or state.verdict is not None or ctx.baseline is None:
         return None
     monitoring = attempt.spec.monitoring
+    alone = on_probation(attempt.spec, state)
+    stages = tuple(s for s in state.stages if s.step == state.step) if alone else state.stages
+    if not stages:
+        return None
     return Measurement(
         source=monitoring.source,
         candidate=ctx.candidate_name,
-        baseline=ctx.baseline.name,
+        # Without requests there is nothing to compare with.
+        baseline=None if alone else ctx.baseline.name,
         interval=monitoring.interval.total_seconds(),
-        begin=state.stages[0].start,
-        stages=state.stages,
+        begin=stages[0].start,
+        stages=stages,
         exclusions=state.exclusions,
     )
+
+
+def judged_state(spec: ModelHandoffSpec, state: AttemptState) -> AttemptState:
+    """The state with the checkpoints that are going on: on probation those begun with it."""
+    if not on_probation(spec, state):
+        return state
+    found = state.probation or Watched()
+    return state.but(evidence=found.evidence, cursor=found.cursor, bins="", history="")
 
 
 def judge_intervals(
@@ -157,15 +171,17 @@ def judge_intervals(
     earlier attempts say, used with the first evidence; from then on the stored one counts.
     """
     memory = memory or Memory()
+    alone = on_probation(spec, state)
+    state = judged_state(spec, state)
     counted = [i for i in intervals if not i.excluded]
     last_data = max(
         [state.last_data, *(i.end for i in intervals if i.requests[0] > 0)], default=0.0
     )
     requests = state.step_requests + sum(i.requests[0] for i in counted if i.step == state.step)
-    bins = _bins(spec, state, intervals, edges or {})
+    bins = {} if alone else _bins(spec, state, intervals, edges or {})
     evidence = state.evidence
     past = state.history
-    if bins is not None and not evidence and not past:
+    if bins is not None and not evidence and not past and not alone:
         past = fitting(history, intervals)
     bins_text = json.dumps(bins, separators=(",", ":")) if bins else state.bins
     looks, step_looks = state.looks, state.step_looks
@@ -175,7 +191,7 @@ def judge_intervals(
             plan, found = memory.plan, memory.found
         else:
             memory.progress = None
-            plan = _shared(plan_of(spec, bins, past))
+            plan = _shared(plan_alone(spec) if alone else plan_of(spec, bins, past))
             found = (
                 Evidence.from_json(plan, json.loads(evidence)) if evidence else Evidence.start(plan)
             )
@@ -219,15 +235,37 @@ def judge_again(
     memory: Memory | None = None,
 ) -> Collected | None:
     """The verdict on the stored evidence, with today's clock; ``None`` before there is any."""
-    if not state.evidence:
+    before = judged_state(spec, state)
+    if not before.evidence:
         return None
-    return judge_intervals(spec, state, (), state.cursor, now, next_due=next_due, memory=memory)
+    return judge_intervals(spec, state, (), before.cursor, now, next_due=next_due, memory=memory)
+
+
+def stored_evidence(
+    spec: ModelHandoffSpec, state: AttemptState, *, alone: bool = False
+) -> tuple[Plan, Evidence]:
+    """An attempt's stored evidence and the plan that it belongs to.
+
+    Args:
+        spec: as frozen in the attempt.
+        state: with evidence in it.
+        alone: what the probation found, instead of the comparison.
+
+    Raises:
+        ValueError: it cannot be read: damaged, or written by another version of the operator.
+    """
+    if alone:
+        plan, text = plan_alone(spec), state.probation.evidence if state.probation else ""
+    else:
+        plan = plan_of(spec, json.loads(state.bins or "{}"), state.history)
+        text = state.evidence
+    return plan, Evidence.from_json(plan, json.loads(text))
 
 
 def progress_of(spec: ModelHandoffSpec, state: AttemptState, now: datetime) -> Progress:
     """Where the attempt stands, in the engine's words; pauses do not count as time."""
-    decision, steps = spec.rollout.decision, spec.rollout.steps
-    step = steps[min(max(state.step, 0), len(steps) - 1)]
+    decision, step = spec.rollout.decision, share_of(spec, state)
+    endless = decision.on_inconclusive == "Extend" or on_probation(spec, state)
     began = state.first_weight_at or now
     paused = state.paused_for(now).total_seconds()
     silent = now.timestamp() - state.last_data if state.last_data else 0.0
@@ -235,15 +273,13 @@ def progress_of(spec: ModelHandoffSpec, state: AttemptState, now: datetime) -> P
     return Progress(
         elapsed_seconds=max(0.0, (now - began).total_seconds() - paused),
         step=state.step,
-        last_step=state.step >= len(steps) - 1,
+        last_step=state.step >= len(spec.rollout.steps) - 1,
         step_looks=state.step_looks,
         step_requests=state.step_requests,
         step_elapsed_seconds=(now - state.step_since).total_seconds() if state.step_since else 0.0,
         step_min_seconds=step.min_duration.total_seconds(),
         step_min_samples=step.min_samples,
-        max_duration_seconds=None
-        if decision.on_inconclusive == "Extend"
-        else decision.max_duration.total_seconds(),
+        max_duration_seconds=None if endless else decision.max_duration.total_seconds(),
         # An interval closes late by its own length and the lag; that is not silence.
         seconds_without_data=0.0
         if state.withheld or state.step_since is None
@@ -273,6 +309,26 @@ def plan_of(spec: ModelHandoffSpec, bins: Binning, past: str = "") -> Plan:
         steps=tuple(step.weight for step in rollout.steps),
         no_data_seconds=rollout.on_metrics_unknown.hold_for.total_seconds(),
         on_inconclusive=OnInconclusive(str(decision.on_inconclusive)),
+    )
+
+
+def plan_alone(spec: ModelHandoffSpec) -> Plan:
+    """The engine's plan for a candidate on probation: limits and budgets, no comparison.
+
+    It has a chance of ``harmLevel`` of its own to be wrong.
+    """
+    rollout, monitoring = spec.rollout, spec.monitoring
+    looks = (rollout.probation or monitoring.interval) / monitoring.interval
+    return Plan(
+        metrics=tuple(_metric(m, spec, {}) for m in monitoring.metrics if m.type in ALONE_TYPES),
+        harm_level=rollout.decision.harm_level,
+        safe_level=rollout.decision.safe_level,
+        min_looks=rollout.decision.min_looks,
+        planned_looks=max(30, rollout.decision.min_looks, round(looks)),
+        interval_seconds=monitoring.interval.total_seconds(),
+        steps=(100,),
+        no_data_seconds=rollout.on_metrics_unknown.hold_for.total_seconds(),
+        initial=True,
     )
 
 

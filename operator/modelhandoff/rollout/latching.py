@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
@@ -9,11 +10,12 @@ from modelhandoff.analysis.verdict import MetricVerdict
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.vocabulary import Outcome, Phase, Reason
 from modelhandoff.errors import cut
-from modelhandoff.rollout.actions import ApplyRoute, Event
-from modelhandoff.rollout.attempt import AttemptState, Intent, Stamp, Verdict
+from modelhandoff.rollout.actions import ApplyRoute, Collected, Event
+from modelhandoff.rollout.attempt import AttemptState, Intent, Stamp, Verdict, Watched
 from modelhandoff.rollout.context import KIND_ROLLOUT, Context, Move
 from modelhandoff.rollout.history import told
 from modelhandoff.rollout.inheriting import handed_on
+from modelhandoff.rollout.shares import on_probation
 
 
 def take_down(ctx: Context, outcome: Outcome, reason: str, message: str) -> Move:
@@ -76,6 +78,8 @@ def latch(ctx: Context, outcome: Outcome, reason: str, message: str) -> Move:
     state = with_evidence(ctx, ctx.state)
     if not state.evidence and not state.history:
         state = state.but(history=handed_on(ctx))
+    if on_probation(ctx.spec, state) and not outcome.promotes:
+        state = state.but(metrics=merged(ctx, state.metrics))
     total_e = ctx.collected.verdict.total_e if ctx.collected and ctx.collected.verdict else 0.0
     verdict = Verdict(outcome, reason, message, ctx.now, state.looks, total_e)
     phase = Phase.PROMOTING if outcome.promotes else Phase.ROLLING_BACK
@@ -105,6 +109,8 @@ def with_evidence(ctx: Context, state: AttemptState) -> AttemptState:
     judged = got.verdict.metrics if got.verdict else ()
     if got.fresh:
         state = state.but(unknown_since=None, unknown_reason="", unknown_message="")
+    if on_probation(ctx.spec, state):
+        return _watched(state, got)
     if got.evidence and not state.evidence:
         state = state.note(ctx.now, told(ctx.spec, got.history) or "Judging begins.")
     return state.but(
@@ -118,6 +124,24 @@ def with_evidence(ctx: Context, state: AttemptState) -> AttemptState:
         last_data=got.last_data,
         metrics=tuple(summary(m, ctx.spec) for m in judged) or state.metrics,
     )
+
+
+def _watched(state: AttemptState, got: Collected) -> AttemptState:
+    """The state with what was learnt on probation; the comparison's evidence stays as it was."""
+    return state.but(
+        probation=Watched(got.evidence, got.cursor),
+        looks=got.looks,
+        step_looks=got.step_looks,
+        step_requests=got.step_requests,
+        last_data=got.last_data,
+    )
+
+
+def merged(ctx: Context, before: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[str, Any], ...]:
+    """What every metric last said: on probation some are judged anew, the others no more."""
+    judged = ctx.collected.verdict.metrics if ctx.collected and ctx.collected.verdict else ()
+    now = {m.name: summary(m, ctx.spec) for m in judged}
+    return (*now.values(), *(m for m in before if m["name"] not in now))
 
 
 def summary(metric: MetricVerdict, spec: ModelHandoffSpec) -> dict[str, Any]:

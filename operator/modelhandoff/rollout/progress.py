@@ -7,22 +7,26 @@ traffic comes before what judges, what judges before what advances.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from modelhandoff.analysis.verdict import Decision as Judgement
-from modelhandoff.analysis.verdict import MetricState
+from modelhandoff.analysis.verdict import MetricState, Verdict
 from modelhandoff.api import names
 from modelhandoff.api.vocabulary import Outcome, Reason
-from modelhandoff.rollout.actions import ApplyRoute, Event, ScaleWorkload
-from modelhandoff.rollout.attempt import Stamp
+from modelhandoff.rollout.actions import ApplyRoute, Event, ReleaseWorkload, ScaleWorkload
+from modelhandoff.rollout.attempt import Stamp, minute, span
 from modelhandoff.rollout.context import Context, Move
 from modelhandoff.rollout.diagnosis import diagnose
 from modelhandoff.rollout.freezing import frozen, frozen_until
 from modelhandoff.rollout.guards import guard_baseline, guard_pods, guard_route
 from modelhandoff.rollout.hardware import other_hardware
 from modelhandoff.rollout.ignorance import hold_on_ignorance, release
+from modelhandoff.rollout.judging import judged_state
 from modelhandoff.rollout.latching import latch, take_down, with_evidence
 from modelhandoff.rollout.measure import Exclusion, Stage
 from modelhandoff.rollout.provision import give_up
+from modelhandoff.rollout.shares import on_probation, shares_of
+from modelhandoff.rollout.snapshot import WorkloadView
 from modelhandoff.rollout.stage import (
     MAX_STAGES,
     ignorant,
@@ -49,7 +53,8 @@ def judge_harm(ctx: Context) -> Move | None:
     verdict = verdict_of(ctx)
     if verdict is None or verdict.decision is not Judgement.Rollback:
         return None
-    return take_down(ctx, Outcome.ROLLBACK, str(verdict.reason), verdict.message)
+    when = "On probation: " if on_probation(ctx.spec, ctx.state) else ""
+    return take_down(ctx, Outcome.ROLLBACK, str(verdict.reason), when + verdict.message)
 
 
 def capacity(ctx: Context) -> Move | None:
@@ -70,7 +75,7 @@ def capacity(ctx: Context) -> Move | None:
     if ctx.state.step_since is not None:
         return None
     if candidate.ready >= needed:
-        return other_hardware(ctx)
+        return other_hardware(ctx) or _free(ctx, candidate)
     problem = diagnose(ctx, candidate)
     if problem is not None and problem.left <= 0:
         return give_up(ctx, problem)
@@ -78,6 +83,17 @@ def capacity(ctx: Context) -> Move | None:
         reason=problem.reason if problem else Reason.CANARY_NOT_READY,
         sentence=problem.message if problem else f"Waiting for {needed} pods of {ctx.model}.",
         wait=problem.left if problem else None,
+    )
+
+
+def _free(ctx: Context, candidate: WorkloadView) -> Move | None:
+    """What is about to serve all traffic must not go away with the handoff."""
+    if not candidate.owned or not on_probation(ctx.spec, ctx.state):
+        return None
+    return Move(
+        ReleaseWorkload(candidate.name, candidate.resource_version),
+        reason=Reason.PROBATION,
+        sentence=f"All traffic is about to go to {ctx.model}.",
     )
 
 
@@ -150,7 +166,7 @@ def manual_promotion(ctx: Context) -> Move | None:
         return None
     failing = [m.name for m in verdict.metrics if m.state is MetricState.Fail]
     if failing or verdict.total_e >= 3:
-        if ctx.collected is not None and ctx.collected.cursor != ctx.state.cursor:
+        if ctx.collected is not None and ctx.collected.cursor != _cursor(ctx):
             return None  # The checkpoint first.
         return Move(
             wait=ctx.collected.next_due if ctx.collected else None,
@@ -171,17 +187,22 @@ def advance(ctx: Context) -> Move | None:
         return None
     if ctx.collected is None or not ctx.collected.step_looks:
         return None  # No step is passed on what was seen in the step before.
+    if on_probation(ctx.spec, ctx.state):
+        return _passed(ctx, verdict)
     last = ctx.state.step >= len(ctx.spec.rollout.steps) - 1
     if verdict.decision is Judgement.Promote and last:
         if ctx.spec.rollout.decision.promotion == "Manual":
             return None
+        if ctx.spec.rollout.probation is not None:
+            return _begin_probation(ctx, verdict, ctx.spec.rollout.probation)
         return latch(ctx, Outcome.PROMOTE, Reason.PROOFS_COMPLETE, verdict.message)
     if verdict.step_complete and not last:
         state = with_evidence(ctx, ctx.state).but(
             step=ctx.state.step + 1, step_since=None, step_looks=0, step_requests=0.0
         )
-        weight = ctx.spec.rollout.steps[state.step].weight
-        what = f"Step {state.step + 1} of {len(ctx.spec.rollout.steps)}: {weight} %."
+        shares = shares_of(ctx.spec)
+        weight = shares[state.step].weight
+        what = f"Step {state.step + 1} of {len(shares)}: {weight} %."
         return Move(
             ctx.write(state.note(ctx.now, what)),
             reason=Reason.STEP_STARTED,
@@ -195,11 +216,44 @@ def advance(ctx: Context) -> Move | None:
     return None
 
 
+def _begin_probation(ctx: Context, verdict: Verdict, probation: timedelta) -> Move:
+    """All proofs are there: all traffic to the candidate, the old version warm beside it."""
+    state = with_evidence(ctx, ctx.state).but(
+        step=len(ctx.spec.rollout.steps),
+        step_since=None,
+        step_looks=0,
+        step_requests=0.0,
+        # The comparison is over; its evidence is kept, where it was read up to is not.
+        cursor="",
+    )
+    what = f"All traffic for a probation of {span(probation)}. {verdict.message}"
+    return Move(
+        ctx.write(state.note(ctx.now, what)),
+        reason=Reason.PROBATION,
+        sentence=what,
+        events=(Event(Reason.PROBATION, what),),
+    )
+
+
+def _passed(ctx: Context, verdict: Verdict) -> Move | None:
+    """The probation is over and nothing was found against the candidate."""
+    if not verdict.step_complete:
+        return None
+    took = span(ctx.now - ctx.state.step_since) if ctx.state.step_since else ""
+    message = f"All proofs were shown, and {took} of probation passed. {verdict.message}"
+    return latch(ctx, Outcome.PROMOTE, Reason.PROOFS_COMPLETE, message)
+
+
+def _cursor(ctx: Context) -> str:
+    """Where the checkpoint that is going on was read up to."""
+    return judged_state(ctx.spec, ctx.state).cursor
+
+
 def collect(ctx: Context) -> Move:
     """Nothing to do but to look: store the checkpoint, sleep until the next interval closes."""
     got, state = ctx.collected, ctx.state
     verdict = verdict_of(ctx)
-    if got is not None and got.cursor and got.cursor != state.cursor:
+    if got is not None and got.cursor and got.cursor != _cursor(ctx):
         return Move(
             ctx.write(with_evidence(ctx, state)),
             reason=str(verdict.reason) if verdict else Reason.COLLECTING,
@@ -208,6 +262,8 @@ def collect(ctx: Context) -> Move:
     wait = got.next_due if got else None
     if paused(ctx):
         return Move(reason=_held_by(ctx), sentence=_paused_sentence(ctx), wait=wait)
+    if on_probation(ctx.spec, state):
+        return _on_probation(ctx, verdict, wait)
     manual = (
         verdict is not None
         and verdict.decision is Judgement.Promote
@@ -224,6 +280,19 @@ def collect(ctx: Context) -> Move:
         sentence=verdict.message if verdict else f"Collecting evidence on {ctx.model}.",
         wait=wait,
         stalled=verdict is not None and verdict.decision is Judgement.Inconclusive,
+    )
+
+
+def _on_probation(ctx: Context, verdict: Verdict | None, wait: float | None) -> Move:
+    probation = ctx.spec.rollout.probation or timedelta()
+    left = ctx.left(ctx.state.step_since, probation)
+    # A deadline and no countdown: a status that says the same is not written again.
+    until = ctx.now + timedelta(seconds=max(left, 0.0))
+    ends = f"until {minute(until)}" if left > 0 else "until enough is known"
+    return Move(
+        reason=Reason.PROBATION,
+        sentence=f"On probation {ends}. {verdict.message if verdict else ''}".strip(),
+        wait=wait,
     )
 
 

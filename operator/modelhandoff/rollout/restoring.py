@@ -29,8 +29,9 @@ def restore_stable(ctx: Context) -> Move | None:
     if serving is None or ctx.stable is not None:
         return None
     name = names.workload_name(ctx.handoff.name, serving.revision)
-    if serving is not ctx.attempt and not ctx.share(name):
-        return None  # Its traffic is elsewhere already: a promotion is about to end.
+    route = ctx.snapshot.route
+    if serving is not ctx.attempt and name not in (route.backends if route else {}):
+        return None  # Its traffic is elsewhere for good: a promotion is about to end.
     found = ctx.snapshot.workloads.get(name)
     model = serving.spec.candidate.model
     what = f"{model.name} {model.version}"

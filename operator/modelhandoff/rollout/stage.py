@@ -13,6 +13,7 @@ from modelhandoff.rollout.capacity import canary_replicas
 from modelhandoff.rollout.context import Context, Move
 from modelhandoff.rollout.freezing import frozen
 from modelhandoff.rollout.measure import Stage
+from modelhandoff.rollout.shares import share_of
 
 MAX_STAGES = 60
 
@@ -41,7 +42,7 @@ def paused(ctx: Context) -> bool:
 
 def step_weight(ctx: Context) -> int:
     """Percent of the traffic that the present step gives to the candidate."""
-    return ctx.spec.rollout.steps[ctx.state.step].weight
+    return share_of(ctx.spec, ctx.state).weight
 
 
 def stage_name(ctx: Context) -> str:

@@ -7,7 +7,7 @@ nothing left to do, so every effect precedes the condition that claims it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from modelhandoff.api import names
@@ -15,10 +15,11 @@ from modelhandoff.api.vocabulary import ConditionType, Outcome, Phase, Reason
 from modelhandoff.errors import cut
 from modelhandoff.rollout import verifying
 from modelhandoff.rollout.approving import approved_condition, missing_roles
-from modelhandoff.rollout.attempt import AttemptState, stamp
+from modelhandoff.rollout.attempt import AttemptState, span, stamp
 from modelhandoff.rollout.context import Context, Move
 from modelhandoff.rollout.history import told
-from modelhandoff.rollout.latching import summary
+from modelhandoff.rollout.latching import merged, summary
+from modelhandoff.rollout.shares import on_probation, shares_of
 
 _MAX_HISTORY = 10
 _MAX_SENTENCE = 1000
@@ -39,11 +40,11 @@ def render(ctx: Context, move: Move) -> dict[str, Any]:
         found["attemptRef"] = {"name": attempt.name, "ordinal": attempt.ordinal}
         model = attempt.spec.candidate.model
         found["candidate"] = {"version": model.version, "revision": attempt.revision}
-        steps = attempt.spec.rollout.steps
+        count = len(shares_of(attempt.spec))
         step: dict[str, Any] = {
             "index": state.step + 1,
-            "count": len(steps),
-            "label": f"{state.step + 1}/{len(steps)}",
+            "count": count,
+            "label": f"{state.step + 1}/{count}",
             "weight": _weight(ctx),
         }
         if state.step_since is not None:
@@ -94,10 +95,10 @@ def _sentence(ctx: Context, move: Move) -> str:
     if state.phase.terminal and verdict is not None:
         share = ""
         if state.first_weight_at is not None:
-            span = (state.off_at or verdict.at) - state.first_weight_at
+            off = state.off_at or verdict.at
             share = (
                 f" {ctx.spec.candidate.model.version} had up to {state.max_weight} % "
-                f"for {_span(span)};"
+                f"for {span(off - state.first_weight_at)};"
             )
         head = {
             Outcome.ROLLBACK: "Rolled back",
@@ -298,6 +299,8 @@ def _verdict(ctx: Context, move: Move) -> dict[str, Any]:
 def _metrics(ctx: Context) -> list[dict[str, Any]]:
     judged = ctx.collected.verdict if ctx.collected else None
     if judged is not None and not ctx.state.phase.terminal:
+        if ctx.attempt is not None and on_probation(ctx.spec, ctx.state):
+            return [dict(metric) for metric in merged(ctx, ctx.state.metrics)]
         return [summary(metric, ctx.spec) for metric in judged.metrics]
     return [dict(metric) for metric in ctx.state.metrics]
 
@@ -361,12 +364,3 @@ def _full_revision(ctx: Context, label: str) -> str:
 
 def _clock(at: datetime | None) -> str:
     return at.astimezone(UTC).strftime("%H:%M UTC") if at else ""
-
-
-def _span(span: timedelta) -> str:
-    seconds = max(0, round(span.total_seconds()))
-    if seconds < 120:
-        return f"{seconds} s"
-    if seconds < 7200:
-        return f"{seconds // 60} min"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"

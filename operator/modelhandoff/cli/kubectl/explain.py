@@ -275,9 +275,11 @@ def _running(view: View, judged: Judged, *, ascii_only: bool) -> Iterable[Text]:
         "",
     )
     last = progress.last_step
-    steps = spec.rollout.steps
-    weight = 100 if last else steps[judged.state.step + 1].weight
-    yield Text(f"To go to {weight} %, all of:")
+    from modelhandoff.rollout.shares import on_probation
+
+    probation = on_probation(spec, judged.state)
+    weight = 100 if last else spec.rollout.steps[judged.state.step + 1].weight
+    yield Text("To be promoted, all of:" if probation else f"To go to {weight} %, all of:")
     elapsed, least = progress.step_elapsed_seconds, progress.step_min_seconds
     wants = [
         (
@@ -308,7 +310,7 @@ def _running(view: View, judged: Judged, *, ascii_only: bool) -> Iterable[Text]:
                 f"{progress.step_requests:,.0f}",
             )
         )
-    if last:
+    if last and not probation:
         for metric in verdict.metrics:
             if metric.log_e_safe is not None:
                 done = metric.state == "Pass"

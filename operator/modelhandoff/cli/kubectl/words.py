@@ -307,6 +307,12 @@ GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
                 "the operator is at it",
                 "wait",
             ),
+            (
+                ("Probation",),
+                "all proofs are there; the candidate has all traffic, the old version is warm "
+                "beside it, and limits and budgets are still judged",
+                "wait; kubectl handoff promote ends it, abort goes back",
+            ),
             (("Promoted", "Steady"), "the candidate is the stable version", _NOTHING),
         ),
     ),

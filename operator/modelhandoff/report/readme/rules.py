@@ -28,6 +28,7 @@ from modelhandoff.report.document import (
 )
 from modelhandoff.report.readme.measures import proofs
 from modelhandoff.report.readme.subject import Subject
+from modelhandoff.rollout.shares import shares_of
 
 _ROLLOUT = (
     "route.gateway.name", "route.gateway.namespace", "route.gateway.sectionName",
@@ -60,13 +61,13 @@ def rollout(subject: Subject) -> Iterator[Block]:
         tuple(
             Row(
                 (
-                    (str(at),),
+                    (str(at) if one.weight < 100 else "probation",),
                     (f"{one.weight} %",),
                     (format_duration(one.min_duration),),
                     (wording.count(one.min_samples) if one.min_samples else "any",),
                 )
             )
-            for at, one in enumerate(found.steps, start=1)
+            for at, one in enumerate(shares_of(subject.spec), start=1)
         ),
         (1, 2, 3),
     )
@@ -89,9 +90,13 @@ def _picture(found: Rollout) -> Iterator[str]:
     yield '  start(["verified, warm, 0 %"]) --> step1'
     last = len(found.steps)
     for at, one in enumerate(found.steps, start=1):
-        then = f"step{at + 1}" if at < last else "all"
+        then = f"step{at + 1}" if at < last else ("probation" if found.probation else "all")
         stays = wording.duration(one.min_duration.total_seconds())
         yield f'  step{at}["{one.weight} %, {stays}"] --> {then}'
+    if found.probation is not None:
+        stays = wording.duration(found.probation.total_seconds())
+        yield f'  probation["100 % on probation, {stays}"] --> all'
+        yield "  probation -. harm proven .-> back"
     yield '  all(["100 %, promoted"])'
     for at in range(1, last + 1):
         yield f"  step{at} -. harm proven .-> back"
