@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
-import signal
+import shutil
 import subprocess
 import tempfile
 import time
@@ -13,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from .errors import ClusterError
 
 _FROM = re.compile(rb"Forwarding from 127\.0\.0\.1:(\d+) ")
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
+# Whoever asked may be killed; nobody else would end it then. Where this is missing it stays.
+_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 
 
 class Forward:
@@ -42,12 +41,11 @@ class Forward:
         # A file, not a pipe: a line for every connection follows, and nobody reads them.
         with tempfile.TemporaryFile() as said:
             self._process = subprocess.Popen(
-                command,
+                [*(_WITH_US if shutil.which(_WITH_US[0]) else ()), *command],
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
-                preexec_fn=lambda: _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
             )
             deadline = time.monotonic() + timeout
             while True:
