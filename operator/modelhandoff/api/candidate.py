@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from modelhandoff.api import addresses
 from modelhandoff.api.base import SpecModel, Word
 from modelhandoff.api.cel import Rule, exactly_one
 from modelhandoff.api.quantities import (
     HINT,
     Digest,
-    HttpUrl,
     Image,
     ListOf,
     Name63,
@@ -25,6 +26,7 @@ __all__ = [
     "PICKLED",
     "Artifact",
     "ArtifactRole",
+    "ArtifactSource",
     "Candidate",
     "DataSource",
     "GitSource",
@@ -98,15 +100,73 @@ class ModelIdentity(SpecModel):
     )
 
 
+class ArtifactSource(Word):
+    """What kind of place an artifact lies in."""
+
+    HTTP = "HTTP"
+    OCI = "OCI"
+    PVC = "PVC"
+    CONFIG_MAP = "ConfigMap"
+
+
+_SOURCES = {
+    "http": ArtifactSource.HTTP,
+    "https": ArtifactSource.HTTP,
+    "oci": ArtifactSource.OCI,
+    "oci+http": ArtifactSource.OCI,
+    addresses.CLAIM: ArtifactSource.PVC,
+    addresses.CONFIG_MAP: ArtifactSource.CONFIG_MAP,
+}
+
+ArtifactUri = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(https?://[^\s/?#@]+([/?#]\S*)?|(oci([+]http)?|pvc|configmap)://\S+)$",
+        max_length=1024,
+    ),
+    Field(
+        json_schema_extra={
+            HINT: "an https:// or http:// address without user name or password, or one that "
+            "begins with oci://, pvc:// or configmap://"
+        }
+    ),
+]
+
+
+def _formed(scheme: str, form: str, what: str, hint: str) -> Rule:
+    """The rule that an address of one scheme has all its parts."""
+    return Rule(
+        cel=f"!self.uri.startsWith('{scheme}') || self.uri.matches('^{form}$')",
+        holds=lambda self: not self.uri.startswith(scheme) or bool(re.fullmatch(form, self.uri)),
+        at="uri",
+        wrong=f"not the address of {what}",
+        allowed=hint,
+    )
+
+
 class Artifact(SpecModel):
     """One file of the bundle. Its bytes are checked against the digest before anything serves."""
 
     role: ArtifactRole
     """What the file is for. Exactly one artifact has the role Model."""
-    uri: HttpUrl
-    """Where the file is fetched from."""
+    uri: ArtifactUri
+    """Where the file is fetched from: https://, a layer of a registry as
+    oci://HOST/REPOSITORY:TAG#FILE or oci://HOST/REPOSITORY@sha256:DIGEST#FILE, a file of a volume
+    of the handoff's namespace as pvc://CLAIM/PATH, or configmap://NAME/KEY. Without TLS: http://
+    and oci+http://."""
     digest: Digest
     """SHA-256 of the file, as sha256: and 64 hexadecimal digits."""
+
+    rules = (
+        _formed("oci", addresses.IMAGE_FORM, "a registry's layer", addresses.IMAGE_HINT),
+        _formed("pvc", addresses.CLAIM_FORM, "a file in a claim", addresses.CLAIM_HINT),
+        _formed("configmap", addresses.KEY_FORM, "a ConfigMap's key", addresses.KEY_HINT),
+    )
+
+    @property
+    def source(self) -> ArtifactSource:
+        """What kind of place it lies in."""
+        return _SOURCES[self.uri.partition("://")[0]]
 
 
 class GitSource(SpecModel):

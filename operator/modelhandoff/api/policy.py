@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from modelhandoff.api.approval import PolicyApprovals
 from modelhandoff.api.base import SpecModel, StatusModel
+from modelhandoff.api.candidate import ArtifactSource
 from modelhandoff.api.cel import Rule
 from modelhandoff.api.meta import ObjectMeta
 from modelhandoff.api.names import API_VERSION
@@ -112,11 +113,15 @@ class PolicySpec(SpecModel):
     registries: Annotated[tuple[Prefix, ...], ListOf(64, unique=True)] = ()
     """Registries, or beginnings of repositories, that images may come from; all when empty."""
     artifact_hosts: Annotated[tuple[Host, ...], ListOf(64, unique=True)] = ()
-    """Hosts that artifacts may come from; all when empty."""
+    """Hosts that artifacts may come from, registries too; all when empty."""
+    artifact_sources: Annotated[tuple[ArtifactSource, ...], ListOf(4, unique=True)] = ()
+    """Kinds of places that artifacts may come from. When empty: all, or HTTP and OCI only where
+    artifactHosts names hosts."""
     allow_unpinned_images: bool = False
     """Whether an image may be named by tag instead of digest."""
     allow_http: bool = False
-    """Whether artifacts may be fetched without TLS; their digests are checked all the same."""
+    """Whether artifacts may be fetched without TLS, as http:// and oci+http://; their digests are
+    checked all the same."""
     allow_pickle: bool = False
     """Whether models may have a format that is loaded by unpickling, SKLearn or Torch: whoever
     makes such a file runs code in the serving pod."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit
 
-from modelhandoff.api.candidate import PICKLED, ModelFormat
+from modelhandoff.api.addresses import without_tls
+from modelhandoff.api.candidate import PICKLED, Artifact, ArtifactSource, ModelFormat
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.policy import PolicySpec
 from modelhandoff.api.quantities import format_duration
@@ -54,13 +55,27 @@ def _from(image: str, prefix: str) -> bool:
 def _artifacts(spec: ModelHandoffSpec, policy: PolicySpec) -> Iterable[InvalidInputError]:
     for index, artifact in enumerate(spec.candidate.artifacts):
         path = f"spec.candidate.artifacts[{index}].uri"
-        address = urlsplit(artifact.uri)
-        if address.scheme == "http" and not policy.allow_http:
-            yield InvalidInputError(path, "the address has no TLS", artifact.uri, "https://")
-        host = address.netloc.lower()
-        if policy.artifact_hosts and not any(_matches(host, h) for h in policy.artifact_hosts):
-            allowed = ", ".join(policy.artifact_hosts)
-            yield InvalidInputError(path, "the host is not allowed", artifact.uri, allowed)
+        sources = policy.artifact_sources or (_REMOTE if policy.artifact_hosts else ArtifactSource)
+        if artifact.source not in sources:
+            yield InvalidInputError(
+                path, "the policy allows no artifact from here", artifact.uri, ", ".join(sources)
+            )
+        elif artifact.source in _REMOTE:
+            yield from _remote(path, artifact, policy)
+
+
+_REMOTE = (ArtifactSource.HTTP, ArtifactSource.OCI)
+
+
+def _remote(path: str, artifact: Artifact, policy: PolicySpec) -> Iterable[InvalidInputError]:
+    address = urlsplit(artifact.uri)
+    if without_tls(artifact.uri) and not policy.allow_http:
+        secure = "oci://" if artifact.source is ArtifactSource.OCI else "https://"
+        yield InvalidInputError(path, "the address has no TLS", artifact.uri, secure)
+    host = address.netloc.lower()
+    if policy.artifact_hosts and not any(_matches(host, h) for h in policy.artifact_hosts):
+        allowed = ", ".join(policy.artifact_hosts)
+        yield InvalidInputError(path, "the host is not allowed", artifact.uri, allowed)
 
 
 def _matches(host: str, allowed: str) -> bool:

@@ -12,9 +12,11 @@ import re
 from typing import Any
 
 from modelhandoff.api import names
+from modelhandoff.api.addresses import last_part, without_tls
 from modelhandoff.api.candidate import Artifact, ArtifactRole, Gpu, Protocol, Serving
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.monitoring import MetricType
+from modelhandoff.cluster.mounts import mounts, volumes
 from modelhandoff.cluster.settings import ClusterSettings
 
 Raw = dict[str, Any]
@@ -82,6 +84,7 @@ def pod_template(
             "volumes": [
                 {"name": "model", "emptyDir": {}},
                 {"name": "tmp", "emptyDir": {}},
+                *volumes(spec.candidate.artifacts),
             ],
             **_scheduling(serving),
             **_optional(serving),
@@ -90,7 +93,10 @@ def pod_template(
 
 
 def fetch_container(artifacts: tuple[Artifact, ...], settings: ClusterSettings) -> Raw:
-    """The init container: the bytes that it checked are the bytes that are served."""
+    """The init container: the bytes that it checked are the bytes that are served.
+
+    Its pod needs the ``volumes`` of the same artifacts.
+    """
     manifest = [
         {
             "role": str(artifact.role),
@@ -114,7 +120,7 @@ def fetch_container(artifacts: tuple[Artifact, ...], settings: ClusterSettings) 
             # The policy has allowed what is named here; a redirect must not go below it.
             {
                 "name": "MODELHANDOFF_ALLOW_HTTP",
-                "value": str(any(a.uri.startswith("http://") for a in artifacts)).lower(),
+                "value": str(any(without_tls(a.uri) for a in artifacts)).lower(),
             },
         ],
         "resources": _FETCH_RESOURCES,
@@ -123,6 +129,7 @@ def fetch_container(artifacts: tuple[Artifact, ...], settings: ClusterSettings) 
         "volumeMounts": [
             {"name": "model", "mountPath": MODEL_DIR},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a mount point of the pod's own)
+            *mounts(artifacts),
         ],
     }
 
@@ -130,15 +137,15 @@ def fetch_container(artifacts: tuple[Artifact, ...], settings: ClusterSettings) 
 def file_names(artifacts: tuple[Artifact, ...]) -> tuple[str, ...]:
     """Under which name each artifact lies in ``MODEL_DIR``: the last part of its address.
 
-    Only letters, digits, ``.``, ``-`` and ``_``, never hidden; a name that is taken gets the
-    artifact's position in front.
+    Of a registry's layer that is its title. Only letters, digits, ``.``, ``-`` and ``_``, never
+    hidden; a name that is taken gets the artifact's position in front.
     """
     found: list[str] = []
     for position, artifact in enumerate(artifacts):
-        address = artifact.uri.split("#", 1)[0].split("?", 1)[0]
-        _, _, path = address.partition("://")
-        last = path.rsplit("/", 1)[-1] if "/" in path else ""
-        name = _UNSAFE.sub("_", last)[-100:].lstrip(".-") or str(artifact.role).lower()
+        name = (
+            _UNSAFE.sub("_", last_part(artifact.uri))[-100:].lstrip(".-")
+            or str(artifact.role).lower()
+        )
         while name in found:
             name = f"{position}-{name}"
         found.append(name)

@@ -93,7 +93,7 @@ def _service(obj: Mapping[str, Any]) -> Raw:
 
 def _pod(obj: Mapping[str, Any]) -> Raw:
     return {
-        "spec": _pick(obj.get("spec"), "nodeName"),
+        "spec": _pod_spec(obj.get("spec")),
         "status": _pick(
             obj.get("status"),
             "phase",
@@ -104,6 +104,17 @@ def _pod(obj: Mapping[str, Any]) -> Raw:
             "containerStatuses",
         ),
     }
+
+
+def _pod_spec(spec: Any) -> Raw:
+    """The node, and which claims its volumes are, if any."""
+    found = _pick(spec, "nodeName", "volumes")
+    claims = [
+        {"persistentVolumeClaim": volume["persistentVolumeClaim"]}
+        for volume in found.pop("volumes", ())
+        if volume.get("persistentVolumeClaim")
+    ]
+    return {**found, "volumes": claims} if claims else found
 
 
 def _job(obj: Mapping[str, Any]) -> Raw:

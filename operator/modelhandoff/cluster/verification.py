@@ -21,6 +21,7 @@ from modelhandoff.cluster import kinds
 from modelhandoff.cluster.client import Client
 from modelhandoff.cluster.identity import Identity
 from modelhandoff.cluster.jobs import job, worker
+from modelhandoff.cluster.mounts import volumes
 from modelhandoff.cluster.pods import ARTIFACTS, FETCH, MODEL_DIR, fetch_container, file_names
 from modelhandoff.cluster.settings import ClusterSettings
 from modelhandoff.errors import ConflictError, GoneError, RefusedError, cut
@@ -63,6 +64,7 @@ def verification_job(spec: ModelHandoffSpec, who: Identity, settings: ClusterSet
         volumes=[
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
             {"name": "spec", "configMap": {"name": name}},
+            *volumes(spec.candidate.artifacts),
         ],
     )
     made["metadata"]["annotations"] = {names.ANNOTATION_SPEC_DIGEST: sha256(document.encode())}

@@ -155,7 +155,17 @@ def pod(raw: Raw, gpu_product: str = "") -> PodView:
         if scheduled.get("status") == "True"
         else None,
         begun=_begun(server),
+        unmounted=_unmounted(raw, conditions.get("PodReadyToStartContainers") or {}),
     )
+
+
+def _unmounted(raw: Raw, sandbox: Raw) -> tuple[str, ...]:
+    """Claims of a pod on a node that has not mounted its volumes: they come before its sandbox."""
+    spec = raw.get("spec") or {}
+    if not spec.get("nodeName") or sandbox.get("status") != "False":
+        return ()
+    claims = (volume.get("persistentVolumeClaim") or {} for volume in spec.get("volumes") or ())
+    return tuple(str(claim["claimName"]) for claim in claims if claim.get("claimName"))
 
 
 def _container(status: Raw, group: str, name: str) -> Raw:

@@ -9,6 +9,7 @@ from modelhandoff.api.candidate import ArtifactRole
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.cluster.identity import Identity
 from modelhandoff.cluster.jobs import job, worker
+from modelhandoff.cluster.mounts import volumes
 from modelhandoff.cluster.pods import (
     MODEL_DIR,
     fetch_container,
@@ -41,7 +42,7 @@ def warmup_job(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings)
         fails_on={"containerName": WARMUP, "operator": "NotIn", "values": [0]},
         init=[fetch_container(examples, settings)] if examples else [],
         container=_sender(spec, who, settings, budget),
-        volumes=[{"name": "tmp", "emptyDir": {}}],
+        volumes=[{"name": "tmp", "emptyDir": {}}, *volumes(examples)],
     )
 
 

@@ -31,7 +31,7 @@ _REMEDY: Mapping[str, str] = {
     Reason.CAPACITY_SHORTAGE: "Free a GPU or a node, then retry.",
     Reason.QUOTA_EXCEEDED: "Raise the quota or free room, then retry.",
     Reason.IMAGE_PULL_FAILED: "Make the image available to the nodes, then retry.",
-    Reason.ARTIFACT_UNAVAILABLE: "Make the artifact's host reachable, then retry.",
+    Reason.ARTIFACT_UNAVAILABLE: "Make the file available where it should lie, then retry.",
     Reason.ARTIFACT_MISMATCH: "Correct the digest or the file, and apply.",
     Reason.CANARY_CRASHED: "Read the pod's log, fix it, and apply.",
     Reason.CANARY_UNSTABLE: "Read the previous log of the pod, fix it, and apply.",

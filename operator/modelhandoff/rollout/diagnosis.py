@@ -24,6 +24,10 @@ _IMAGE = frozenset(
 )
 
 
+_CLAIM = ("persistentvolumeclaim", "persistent volume")
+"""How the scheduler speaks of claims: no node is to blame, and none more would help."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One reason why the pods are not ready.
@@ -64,7 +68,7 @@ def diagnose(ctx: Context, workload: WorkloadView) -> Problem | None:
             return found
     for pod in pods:
         if not pod.ready:
-            return without_image(ctx, pod) or _slow(ctx, pod, startup)
+            return without_image(ctx, pod) or without_claim(ctx, pod) or _slow(ctx, pod, startup)
     return None
 
 
@@ -73,6 +77,14 @@ def without_room(ctx: Context, pod: PodView) -> Problem | None:
     if not pod.unschedulable:
         return None
     capacity = ctx.spec.rollout.capacity
+    if any(word in pod.unschedulable.lower() for word in _CLAIM):
+        return Problem(
+            Reason.ARTIFACT_UNAVAILABLE,
+            f"A volume claim of pod {pod.name} cannot be had. The scheduler says: "
+            f"{cut(pod.unschedulable, 300)}",
+            Outcome.INCONCLUSIVE,
+            ctx.left(pod.created, capacity.pending_deadline),
+        )
     impatient = capacity.on_shortage == "Abort"
     return Problem(
         Reason.CAPACITY_SHORTAGE,
@@ -90,6 +102,19 @@ def without_image(ctx: Context, pod: PodView) -> Problem | None:
         Reason.IMAGE_PULL_FAILED,
         f"The image of pod {pod.name} cannot be had: "
         f"{cut(pod.waiting_message or pod.waiting_reason, 300)}",
+        Outcome.INCONCLUSIVE,
+        ctx.left(pod.scheduled_at or pod.created, ctx.spec.candidate.serving.startup.timeout),
+    )
+
+
+def without_claim(ctx: Context, pod: PodView) -> Problem | None:
+    """A pod on a node that does not get its volumes mounted; only its events say why."""
+    if not pod.unmounted:
+        return None
+    return Problem(
+        Reason.ARTIFACT_UNAVAILABLE,
+        f"The volume of claim {', '.join(pod.unmounted)} is not mounted on the node yet; "
+        f"kubectl describe pod {pod.name} shows what the node says.",
         Outcome.INCONCLUSIVE,
         ctx.left(pod.scheduled_at or pod.created, ctx.spec.candidate.serving.startup.timeout),
     )

@@ -79,6 +79,8 @@ class PodView:
         begun: whether the server's process was ever started; before that it cannot have failed.
         crashed: whether the server container ended by itself with an error at least once.
         scheduled_at: when it got its node; the start-up budget runs from here.
+        unmounted: the volume claims that its node has not mounted yet; empty once all are, and
+            where that is not known.
     """
 
     name: str
@@ -97,6 +99,7 @@ class PodView:
     gpu_product: str = ""
     scheduled_at: datetime | None = None
     begun: bool = True
+    unmounted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

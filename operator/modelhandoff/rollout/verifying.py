@@ -25,7 +25,13 @@ from modelhandoff.api.vocabulary import Outcome, Phase, Reason
 from modelhandoff.errors import cut
 from modelhandoff.rollout.actions import Event, RecordChecks, RunVerification
 from modelhandoff.rollout.context import Context, Move
-from modelhandoff.rollout.diagnosis import FETCH_MISMATCH, Problem, without_image, without_room
+from modelhandoff.rollout.diagnosis import (
+    FETCH_MISMATCH,
+    Problem,
+    without_claim,
+    without_image,
+    without_room,
+)
 from modelhandoff.rollout.latching import take_down
 from modelhandoff.rollout.snapshot import JobView, PodView
 
@@ -144,7 +150,7 @@ def _without_report(ctx: Context, job: JobView, sentence: str) -> Move:
         message = cut(job.message or "no word why", 400)
         return _gave_up(ctx, reason, f"The verification Job {job.name} failed: {message}")
     if pod is not None:
-        problem = without_room(ctx, pod) or without_image(ctx, pod)
+        problem = without_room(ctx, pod) or without_image(ctx, pod) or without_claim(ctx, pod)
         if problem is not None:
             return _wait(ctx, problem)
     left = ctx.left(job.started_at or ctx.state.phase_since, job_budget(ctx.spec))

@@ -29,9 +29,10 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
+from modelhandoff.verify.access import CLAIMS, CONFIGMAPS, Access, OtherBytes, Unavailable
 from modelhandoff.verify.manifest import BadManifest, Wanted, hash_file, parse_manifest
 from modelhandoff.verify.outcome import TERMINATION_LOG, OneLineParser, write_termination_message
-from modelhandoff.verify.sources import CHUNK, CLAIMS, CONFIGMAPS, Access, Unavailable, opened
+from modelhandoff.verify.sources import CHUNK, opened
 
 ATTEMPTS: Final = 4
 PART: Final = ".part-"
@@ -145,6 +146,8 @@ def _download_patiently(
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return _download(artifact, part, where, access, budget)
+        except OtherBytes as error:
+            raise FetchFailed(f"{where}: {error}", Exit.WRONG_DIGEST) from None
         except Unavailable as error:
             pause = 2.0 ** (attempt - 1)
             late = budget.clock() + pause >= budget.deadline
@@ -158,7 +161,7 @@ def _download_patiently(
 def _download(artifact: Wanted, part: Path, where: str, access: Access, budget: Budget) -> int:
     digest = hashlib.sha256()
     size = 0
-    with opened(artifact.uri, access) as (stream, announced):
+    with opened(artifact.uri, artifact.digest, access) as (stream, announced):
         if announced is not None and announced > budget.max_bytes:
             raise _too_large(where, announced, budget)
         try:

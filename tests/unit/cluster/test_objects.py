@@ -405,6 +405,76 @@ def test_the_warm_up_job_sends_examples_to_the_candidates_service():
     }
 
 
+# Artifacts on volumes
+
+
+def at(role, uri):
+    return {"role": role, "uri": uri, "digest": builders.DIGEST}
+
+
+ON_VOLUMES = [
+    at("Model", "pvc://models/fraud/1.4.0/model.onnx"),
+    at("ModelCard", "configmap://fraud-card/card.md"),
+    at("TestData", "configmap://fraud.golden/golden.jsonl"),
+    at("SBOM", "configmap://fraud-card/sbom.json"),
+    at("Docs", "configmap://fraud-card/card.md"),
+    at("Reference", "pvc://models/reference.json"),
+    at("Environment", "oci+http://registry.example/fraud:1#requirements.lock"),
+]
+
+
+def test_claims_and_config_maps_are_mounted_for_the_fetcher_alone_and_read_only():
+    pod = pod_of(made(candidate={"artifacts": ON_VOLUMES}))
+    card, sbom = ({"key": key, "path": key} for key in ("card.md", "sbom.json"))
+    golden = {"key": "golden.jsonl", "path": "golden.jsonl"}
+    assert pod["volumes"][2:] == [
+        {
+            "name": "artifacts-0",
+            "persistentVolumeClaim": {"claimName": "models", "readOnly": True},
+        },
+        {
+            "name": "artifacts-1",
+            "configMap": {"name": "fraud-card", "optional": True, "items": [card, sbom]},
+        },
+        {
+            "name": "artifacts-2",
+            "configMap": {"name": "fraud.golden", "optional": True, "items": [golden]},
+        },
+    ]
+    folder = "/var/run/modelhandoff"
+    fetch = pod["initContainers"][0]
+    assert fetch["volumeMounts"][2:] == [
+        {"name": "artifacts-0", "mountPath": f"{folder}/claims/models", "readOnly": True},
+        {"name": "artifacts-1", "mountPath": f"{folder}/configmaps/fraud-card", "readOnly": True},
+        {"name": "artifacts-2", "mountPath": f"{folder}/configmaps/fraud.golden", "readOnly": True},
+    ]
+    assert [
+        m["name"] for m in server_of({"spec": {"template": {"spec": pod}}})["volumeMounts"]
+    ] == [
+        "model",
+        "tmp",
+    ]
+    files = [a["file"] for a in json.loads(env_of(fetch)["MODELHANDOFF_ARTIFACTS"])]
+    assert files == [
+        "model.onnx",
+        "card.md",
+        "golden.jsonl",
+        "sbom.json",
+        "4-card.md",
+        "reference.json",
+        "requirements.lock",
+    ]
+    assert env_of(fetch)["MODELHANDOFF_ALLOW_HTTP"] == "true"
+
+
+def test_the_warm_up_job_mounts_what_its_examples_lie_on_and_no_more():
+    pod = pod_of(warmup_job(resolved(candidate={"artifacts": ON_VOLUMES}), WHO, SETTINGS))
+    assert [v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v] == ["fraud.golden"]
+    assert not any("persistentVolumeClaim" in volume for volume in pod["volumes"])
+    mounted = {m["name"] for m in pod["initContainers"][0]["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in pod["volumes"]}
+
+
 def test_without_examples_the_job_fetches_nothing():
     job = warmup_job(resolved(), WHO, SETTINGS)
     assert pod_of(job)["initContainers"] == []

@@ -20,6 +20,7 @@ from modelhandoff.cluster.kinds import (
     POLICY,
     SERVICE,
 )
+from modelhandoff.cluster.slim import slim
 from modelhandoff.cluster.store import HandoffKey, Store
 from modelhandoff.errors import RefusedError
 from modelhandoff.traffic.httproute import HTTPRouteRouter
@@ -309,6 +310,30 @@ def test_the_image_of_the_fetcher_counts_too():
         | waiting("server", "PodInitializing")
     )
     assert found.waiting_reason == "ErrImagePull"
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "node", "expected"),
+    [
+        ("False", "node-1", ("models",)),
+        ("True", "node-1", ()),
+        (None, "node-1", ()),
+        ("False", "", ()),
+    ],
+)
+def test_a_claim_that_its_node_has_not_mounted_is_named(sandbox, node, expected):
+    found = raw.pod(status=waiting("server", "PodInitializing"))
+    found["spec"] |= {
+        "nodeName": node,
+        "volumes": [
+            {"name": "model", "emptyDir": {}},
+            {"name": "artifacts-0", "persistentVolumeClaim": {"claimName": "models"}},
+        ],
+    }
+    if sandbox is not None:
+        condition = {"type": "PodReadyToStartContainers", "status": sandbox}
+        found["status"]["conditions"] = [condition]
+    assert views.pod(slim(POD, found)).unmounted == expected
 
 
 def test_merely_starting_is_no_reason():

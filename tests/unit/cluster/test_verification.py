@@ -56,6 +56,34 @@ def test_the_job_has_no_rights_and_hard_limits():
     assert mounts == {"model": True, "spec": True, "tmp": False}
 
 
+def test_the_job_has_the_volumes_that_its_artifacts_lie_on():
+    spec = resolve(
+        builders.spec(
+            candidate={
+                "artifacts": [
+                    {**MODEL, "uri": "pvc://models/model.onnx"},
+                    {**GOLDEN, "uri": "configmap://golden/golden.jsonl"},
+                ]
+            },
+            acceptance={"smoke": {}},
+        )
+    )
+    pod = verification_job(spec, WHO, SETTINGS)["spec"]["template"]["spec"]
+    assert [v["name"] for v in pod["volumes"]] == [
+        "model",
+        "tmp",
+        "spec",
+        "artifacts-0",
+        "artifacts-1",
+    ]
+    assert [m["name"] for m in pod["initContainers"][0]["volumeMounts"]][2:] == [
+        "artifacts-0",
+        "artifacts-1",
+    ]
+    checker = {m["name"] for m in pod["containers"][0]["volumeMounts"]}
+    assert checker == {"model", "tmp", "spec"}
+
+
 def test_the_checks_may_use_what_a_serving_pod_may_and_never_less_than_a_gibibyte():
     def limits(memory):
         job = verification_job(asking(resources={"memory": memory}), WHO, SETTINGS)

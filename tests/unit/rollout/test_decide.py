@@ -222,6 +222,17 @@ class TestCapacity:
                 "Inconclusive",
                 "ArtifactUnavailable",
             ),
+            (
+                pod(unschedulable='0/1 nodes are available: persistentvolumeclaim "m" not found.'),
+                "Inconclusive",
+                "ArtifactUnavailable",
+            ),
+            (
+                pod(unschedulable="0/1 nodes are available: 1 Insufficient nvidia.com/gpu."),
+                "Inconclusive",
+                "CapacityShortage",
+            ),
+            (pod(begun=False, unmounted=("m",)), "Inconclusive", "ArtifactUnavailable"),
             (pod(), "Rejected", "CanaryNotReady"),
             (pod(begun=False), "Inconclusive", "ArtifactUnavailable"),
             (pod(begun=False, init_exit_code=0), "Inconclusive", "ImagePullFailed"),

@@ -277,6 +277,35 @@ def test_an_artifact_host_that_is_down_is_nobodys_fault():
     assert "no route to host" in model.state.verdict.message
 
 
+@pytest.mark.parametrize(
+    ("pod", "said"),
+    [
+        (
+            {"unschedulable": 'persistentvolumeclaim "models" not found'},
+            'The scheduler says: persistentvolumeclaim "models" not found',
+        ),
+        ({"unmounted": ("models",)}, "The volume of claim models is not mounted on the node yet"),
+    ],
+)
+def test_a_claim_that_cannot_be_had_is_waited_for_and_then_nobodys_fault(pod, said):
+    model = asking()
+    model.job_runs = False
+    model.run()
+    stuck(model, **pod)
+
+    decision = model.run()
+    assert decision.status["phase"] == "Verifying"
+    assert said in decision.status["message"]
+    assert "Giving up in " in decision.status["message"]
+
+    model.pass_time(hours=1)
+    model.run()
+    assert model.state.phase == "Inconclusive"
+    assert model.state.verdict is not None
+    assert model.state.verdict.reason == "ArtifactUnavailable"
+    assert said in model.state.verdict.message
+
+
 def test_a_job_that_fails_or_never_ends_is_nobodys_fault():
     for failed in (True, False):
         model = asking()

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from modelhandoff.verify.access import Access
 from modelhandoff.verify.fetch import Budget, Exit, FetchFailed, fetch_all, main
 from modelhandoff.verify.manifest import BadManifest, Wanted, parse_manifest
-from modelhandoff.verify.sources import Access
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte, several chunks
 
@@ -297,7 +297,8 @@ def test_the_checked_address_is_the_one_dialled(site, run):
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("oci://registry.example/m", "scheme is not supported; got 'oci'"),
+        ("oci://registry.example/m", "address must be oci://HOST/REPOSITORY:TAG"),
+        ("https://models.example/ü", "address must be in ASCII"),
         ("ftp://models.example/m", "scheme is not supported; got 'ftp'"),
         ("http://user:secret@models.example/m", "must not carry a user or password"),
         ("http://models.example:99999/m", "not an address"),
@@ -305,8 +306,9 @@ def test_the_checked_address_is_the_one_dialled(site, run):
         ("file://elsewhere/m", "file address has a host"),
         ("configmap://cm", "address must be configmap://NAME/KEY"),
         ("configmap://cm/../../secret", "address must be configmap://NAME/KEY"),
-        ("pvc://../x", "address must be pvc://NAME/KEY"),
-        ("configmap://cm/absent", "No such file or directory"),
+        ("pvc://../x", "address must be pvc://CLAIM/PATH"),
+        ("configmap://cm/absent", "there is no ConfigMap cm with a key absent in this namespace"),
+        ("pvc://disk/absent", "claim disk has no file absent: No such file or directory"),
     ],
 )
 def test_an_address_that_is_not_allowed_is_refused(run, tmp_path, uri, said):
@@ -338,6 +340,46 @@ def test_mounted_files_are_checked_like_any_other(run, tmp_path):
     assert everything_below(run.directory) == ["data", "model.onnx", "plain"]
     with pytest.raises(FetchFailed, match="digest is wrong"):
         run(("pvc://disk/deep/data", digest_of(b"other"), "other"), access=access)
+
+
+def test_links_inside_a_volume_are_followed(run, tmp_path):
+    """The kubelet itself makes such links in a ConfigMap's volume."""
+    folder = tmp_path / "configmaps/cm"
+    (folder / "..2026").mkdir(parents=True)
+    (folder / "..2026/model.onnx").write_bytes(CONTENT)
+    (folder / "..data").symlink_to("..2026")
+    (folder / "model.onnx").symlink_to("..data/model.onnx")
+    run(
+        ("configmap://cm/model.onnx", digest_of(CONTENT)),
+        access=Access(configmaps=tmp_path / "configmaps"),
+    )
+
+
+@pytest.mark.parametrize("leads", ["../../secret", "/etc/hostname", "folder/secret", "../other/m"])
+def test_a_link_that_leads_out_of_its_volume_is_refused(run, tmp_path, leads):
+    (tmp_path / "secret").write_bytes(CONTENT)
+    (tmp_path / "claims/disk").mkdir(parents=True)
+    (tmp_path / "claims/other").mkdir()
+    (tmp_path / "claims/other/m").write_bytes(CONTENT)
+    (tmp_path / "claims/disk/folder").symlink_to(tmp_path)
+    (tmp_path / "claims/disk/m").symlink_to(leads)
+    with pytest.raises(FetchFailed, match="m is a link that leads out of its volume"):
+        run(("pvc://disk/m", digest_of(CONTENT)), access=Access(claims=tmp_path / "claims"))
+
+
+def test_what_is_no_file_is_refused_and_waited_for_by_nobody(run, tmp_path):
+    disk = tmp_path / "claims/disk"
+    (disk / "folder").mkdir(parents=True)
+    os.mkfifo(disk / "pipe")
+    (disk / "circle").symlink_to("circle")
+    access = Access(claims=tmp_path / "claims")
+    for name, said in (
+        ("folder", "not a regular file"),
+        ("pipe", "not a regular file"),
+        ("circle", "link"),
+    ):
+        with pytest.raises(FetchFailed, match=said):
+            run((f"pvc://disk/{name}", digest_of(CONTENT)), access=access)
 
 
 GOOD = {"role": "Model", "uri": "http://a/m", "digest": digest_of(b""), "file": "m.onnx"}

@@ -165,7 +165,8 @@ GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
             ),
             (
                 ("ImagePullFailed", "ArtifactUnavailable"),
-                "image or file cannot be had",
+                "image or file cannot be had: host, registry, claim or ConfigMap; the message "
+                "says which",
                 "mend, then `retry`",
             ),
             (
