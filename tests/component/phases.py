@@ -38,6 +38,7 @@ class Stage:
         reached: whether it has stopped there.
         release: lets it go on.
         stride: of the world on the way there (see ``World``).
+        probation: of version 2.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Stage:
     release: Callable[[World], None]
     candidate: Behaviour = HEALTHY
     stride: float = 0.0
+    probation: str | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -64,7 +66,10 @@ async def reach(place: World, stage: Stage) -> None:
     place.collector.candidate = stage.candidate
     place.stride = stage.stride
     stage.hold(place)
-    await place.apply(quick(V2))
+    wanted = quick(V2)
+    if stage.probation is not None:
+        wanted["spec"]["rollout"]["probation"] = stage.probation
+    await place.apply(wanted)
     await place.run_until(lambda: len(place.attempts()) == 2 and stage.reached(place))
 
 
@@ -137,6 +142,9 @@ WARMING_UP = Stage(
 )
 STEP_1 = Stage("Step1", _nothing, lambda place: _looked(place, 10), _nothing)
 STEP_2 = Stage("Step2", _nothing, lambda place: _looked(place, 50), _nothing)
+PROBATION = Stage(
+    "Probation", _nothing, lambda place: _looked(place, 100), _nothing, probation="10m"
+)
 PROMOTING = Stage(
     "Promoting",
     _silence_gateway_at_the_verdict,
@@ -159,6 +167,7 @@ STAGES = (
     WARMING_UP,
     STEP_1,
     STEP_2,
+    PROBATION,
     PROMOTING,
     PROMOTED,
     ROLLING_BACK,

@@ -14,7 +14,7 @@ import pytest
 from tests.component.disturbances import BY_NAME, DISTURBANCES, SOON, Disturbance
 from tests.component.handoffs import V1, V2, V3
 from tests.component.invariants import check
-from tests.component.phases import LONG, PROMOTING, STAGES, STEP_1, Stage, reach, serving, workload
+from tests.component.phases import LONG, PROBATION, PROMOTING, STAGES, STEP_1, Stage, reach, serving, workload
 from tests.component.realapi.site import RealSite
 from tests.component.sites import FakeSite
 from tests.component.world import HANDOFF, World, world_at
@@ -23,30 +23,30 @@ from tests.component.world import HANDOFF, World, world_at
 # handoff is gone, N it needs no attempt. Then the version that serves; * is two at a time, as
 # somebody wanted it. "==" is neutral: end and verdicts of the undisturbed run. "." cannot be.
 TABLE = """
-            Pending Provisioning WarmingUp Step1 Step2 Promoting Promoted RollingBack RolledBack
-nothing     P2      P2           P2        P2    P2    P2        P2       R1          R1
-SIGKILL     ==      ==           ==        ==    ==    ==        ==       ==          ==
-abort       A1      A1           A1        A1    A1    A1        ==       ==          ==
-delete      G1      G1           G1        G1    G1    G1        G2       G1          G1
-re-create   P2      P2           P2        P2    P2    P2        N2       P2          P2
-edit        P3      P3           P3        P3    P3    P3        P3       P3          P3
-revert      S1      S1           S1        S1    S1    S1        P1       R1          R1
-pause       ==      ==           ==        ==    ==    ==        ==       ==          ==
-retry       ==      ==           ==        ==    ==    ==        ==       P2          P2
-promote     P2      P2           P2        P2    P2    ==        ==       ==          ==
-scale       ==      ==           ==        ==    ==    ==        ==       ==          ==
-lost        ==      ==           ==        ==    ==    ==        ==       ==          ==
-lower       .       .            .         A1    A1    A1        P*       .           .
-raise       ==      ==           ==        ==    ==    .         .        ==          ==
-rival       ==      ==           ==        ==    ==    ==        ==       ==          ==
-"""
+           Pending  Provisioning  WarmingUp  Step1  Step2  Probation  Promoting  Promoted  RollingBack  RolledBack
+nothing    P2       P2            P2         P2     P2     P2         P2         P2        R1           R1
+SIGKILL    ==       ==            ==         ==     ==     ==         ==         ==        ==           ==
+abort      A1       A1            A1         A1     A1     A1         A1         ==        ==           ==
+delete     G1       G1            G1         G1     G1     G1         G1         G2        G1           G1
+re-create  P2       P2            P2         P2     P2     P2         P2         N2        P2           P2
+edit       P3       P3            P3         P3     P3     P3         P3         P3        P3           P3
+revert     S1       S1            S1         S1     S1     S1         S1         P1        R1           R1
+pause      ==       ==            ==         ==     ==     ==         ==         ==        ==           ==
+retry      ==       ==            ==         ==     ==     ==         ==         ==        P2           P2
+promote    P2       P2            P2         P2     P2     P2         ==         ==        ==           ==
+scale      ==       ==            ==         ==     ==     ==         ==         ==        ==           ==
+lost       ==       ==            ==         ==     ==     ==         ==         ==        ==           ==
+lower      .        .             .          A1     A1     A1         A1         P*        .            .
+raise      ==       ==            ==         ==     ==     .          .          .         ==           ==
+rival      ==       ==            ==         ==     ==     ==         ==         ==        ==           ==
+"""  # noqa: E501
 UNDISTURBED = {
     "P2": [("Initial", "Initial"), ("Promote", "ProofsComplete")],
     "R1": [("Initial", "Initial"), ("Rollback", "Catastrophe")],
 }
 LETTERS = {"Promoted": "P", "RolledBack": "R", "Aborted": "A", "Superseded": "S"}
 HOURS = 3 * 3600.0
-QUICK = (STEP_1, PROMOTING)
+QUICK = (STEP_1, PROBATION, PROMOTING)
 
 
 @dataclass(frozen=True)

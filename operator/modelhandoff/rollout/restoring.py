@@ -29,8 +29,9 @@ def restore_stable(ctx: Context) -> Move | None:
     if serving is None or ctx.stable is not None:
         return None
     name = names.workload_name(ctx.handoff.name, serving.revision)
-    route = ctx.snapshot.route
-    if serving is not ctx.attempt and name not in (route.backends if route else {}):
+    verdict = ctx.state.verdict
+    latched = verdict is not None and verdict.outcome.promotes
+    if serving is not ctx.attempt and latched and not ctx.share(name):
         return None  # Its traffic is elsewhere for good: a promotion is about to end.
     found = ctx.snapshot.workloads.get(name)
     model = serving.spec.candidate.model

@@ -282,8 +282,9 @@ class Model:
                 total = sum(weight for _, weight in action.backends)
                 assert total == 100, "weights sum to 100"
                 self._must_serve(action)
+                backends = {name: weight for name, weight in action.backends if weight}
                 self.route = RouteView(
-                    "fraud", self.version(), dict(action.backends), action.stamp, action.intent,
+                    "fraud", self.version(), backends, action.stamp, action.intent,
                     False, "not seen yet", True,
                 )  # fmt: skip
                 self.weights.append(dict(action.backends))
