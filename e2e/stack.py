@@ -149,6 +149,7 @@ class Stack:
             {
                 "image": reference(images.image_ref("operator")),
                 "fetchImage": images.image_ref("serve"),
+                "verifyImage": images.image_ref("verify"),
                 "scrapeInterval": "1s",
             },
             values or {},

@@ -59,6 +59,9 @@ CATALOGUE: dict[str, Image] = {
             pruned=("kubernetes", "scipy"),
             rooms=("modelhandoff.serve", "modelhandoff.verify"),
         ),
+        PythonImage(
+            "verify", ("verify",), pruned=("kubernetes",), rooms=("modelhandoff.verify",)
+        ),
         ProgramImage("envoy", "envoy", compiled=False),
         ProgramImage("envoy-gateway", "envoy-gateway"),
         ProgramImage("coredns", "coredns"),

@@ -26,8 +26,11 @@ def run(  # noqa: PLR0917 - typer: one parameter per option
     fetch_image: Annotated[
         str | None, typer.Option(help="Image that fetches artifacts and runs warm-ups.")
     ] = None,
+    verify_image: Annotated[
+        str | None, typer.Option(help="Image of verification Jobs; the one above by default.")
+    ] = None,
     image_pull_policy: Annotated[
-        str | None, typer.Option(help="Pull policy of that image.")
+        str | None, typer.Option(help="Pull policy of these images.")
     ] = None,
     prometheus_url: Annotated[
         str | None, typer.Option(help="Prometheus to read when no policy names a source.")
@@ -78,6 +81,7 @@ def run(  # noqa: PLR0917 - typer: one parameter per option
         "namespaces": tuple(namespace or ()),
         "watch_nodes": watch_nodes,
         "fetch_image": fetch_image,
+        "verify_image": verify_image,
         "image_pull_policy": image_pull_policy,
         "prometheus_url": prometheus_url,
         "scrape_interval": scrape_interval,

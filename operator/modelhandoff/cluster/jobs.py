@@ -76,15 +76,17 @@ def worker(
     settings: ClusterSettings,
     *,
     resources: Raw,
+    image: str = "",
     mounts: Iterable[Raw] = (),
 ) -> Raw:
     """The container of a Job: one module of ours, with the artifacts to read.
 
-    ``mounts`` come beside the artifacts and ``/tmp``.
+    ``image`` is the fetcher's where none is given; ``mounts`` come beside the artifacts and
+    ``/tmp``.
     """
     return {
         "name": name,
-        "image": settings.fetch_image,
+        "image": image or settings.fetch_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python", "-m", module],
         "env": [{"name": key, "value": value} for key, value in env.items()],

@@ -11,8 +11,10 @@ class ClusterSettings:
 
     Attributes:
         fetch_image: image with ``modelhandoff.verify`` in it: the init container that fetches
-            and checks artifacts, and the warm-up Job.
-        image_pull_policy: of that image; the tenant's is left to Kubernetes.
+            and checks artifacts, and of the warm-up Job.
+        verify_image: image of the verification Job, with the libraries of its checks; the one
+            above when "".
+        image_pull_policy: of both images; the tenant's is left to Kubernetes.
         drain_seconds: how long a pod that was told to stop goes on serving untouched, so that
             its endpoint has left every proxy.
         shutdown_seconds: how long the server may take to end after that.
@@ -22,6 +24,7 @@ class ClusterSettings:
     """
 
     fetch_image: str
+    verify_image: str = ""
     image_pull_policy: str = "IfNotPresent"
     drain_seconds: int = 10
     shutdown_seconds: int = 30

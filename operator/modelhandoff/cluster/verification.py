@@ -106,7 +106,13 @@ def _checker(memory: int, settings: ClusterSettings) -> Raw:
     }
     mount = {"name": "spec", "mountPath": SPEC_DIR, "readOnly": True}
     return worker(
-        CHECK, "modelhandoff.verify.check", env, settings, resources=resources, mounts=[mount]
+        CHECK,
+        "modelhandoff.verify.check",
+        env,
+        settings,
+        resources=resources,
+        image=settings.verify_image,
+        mounts=[mount],
     )
 
 

@@ -163,6 +163,7 @@ class Process:
         self._router = HTTPRouteRouter()
         self._cluster = ClusterSettings(
             fetch_image=settings.fetch_image,
+            verify_image=settings.verify_image,
             image_pull_policy=settings.image_pull_policy,
             identity=settings.identity,
         )

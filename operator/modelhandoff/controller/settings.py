@@ -33,6 +33,9 @@ class Settings(BaseModel):
         default="modelhandoff/operator:latest",
         description="image of the init container that fetches artifacts, and of warm-up Jobs",
     )
+    verify_image: str = Field(
+        default="", description="image of verification Jobs; that of the fetcher when not given"
+    )
     image_pull_policy: Annotated[
         str, StringConstraints(pattern="^(Always|IfNotPresent|Never)$")
     ] = "IfNotPresent"
