@@ -14,7 +14,17 @@ import pytest
 from tests.component.disturbances import BY_NAME, DISTURBANCES, SOON, Disturbance
 from tests.component.handoffs import V1, V2, V3
 from tests.component.invariants import check
-from tests.component.phases import LONG, PROBATION, PROMOTING, STAGES, STEP_1, Stage, reach, serving, workload
+from tests.component.phases import (
+    LONG,
+    PROBATION,
+    PROMOTING,
+    STAGES,
+    STEP_1,
+    Stage,
+    reach,
+    serving,
+    workload,
+)
 from tests.component.realapi.site import RealSite
 from tests.component.sites import FakeSite
 from tests.component.world import HANDOFF, World, world_at

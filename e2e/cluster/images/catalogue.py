@@ -59,9 +59,7 @@ CATALOGUE: dict[str, Image] = {
             pruned=("kubernetes", "scipy"),
             rooms=("modelhandoff.serve", "modelhandoff.verify"),
         ),
-        PythonImage(
-            "verify", ("verify",), pruned=("kubernetes",), rooms=("modelhandoff.verify",)
-        ),
+        PythonImage("verify", ("verify",), pruned=("kubernetes",), rooms=("modelhandoff.verify",)),
         ProgramImage("envoy", "envoy", compiled=False),
         ProgramImage("envoy-gateway", "envoy-gateway"),
         ProgramImage("coredns", "coredns"),
