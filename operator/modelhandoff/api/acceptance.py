@@ -6,7 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from modelhandoff.api.acceptance_jobs import MAX_TESTS, AcceptanceTest, Reproduction
 from modelhandoff.api.base import SpecModel
+from modelhandoff.api.cel import Rule
+from modelhandoff.api.quantities import ListOf
 
 
 class Smoke(SpecModel):
@@ -28,5 +31,23 @@ class Smoke(SpecModel):
 class Acceptance(SpecModel):
     """What a candidate must show before a pod of it exists."""
 
-    smoke: Smoke
+    smoke: Smoke | None = None
     """Golden cases."""
+    tests: Annotated[tuple[AcceptanceTest, ...], ListOf(MAX_TESTS, key="name")] = ()
+    """Tests in images of your own, each in a Job, one after the other."""
+    reproduce: Reproduction | None = None
+    """The training in an image of your own: the model is made again, and its metrics compared."""
+
+    rules = (
+        Rule(
+            cel="has(self.smoke) || has(self.reproduce) || has(self.tests) && size(self.tests) > 0",
+            holds=lambda self: bool(self.smoke or self.reproduce or self.tests),
+            wrong="nothing is asked for",
+            allowed="smoke, tests or reproduce; or leave acceptance out",
+        ),
+    )
+
+    @property
+    def jobs(self) -> tuple[AcceptanceTest | Reproduction, ...]:
+        """Everything that runs in an image of the tenant's."""
+        return self.tests if self.reproduce is None else (*self.tests, self.reproduce)

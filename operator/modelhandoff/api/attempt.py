@@ -13,6 +13,7 @@ from modelhandoff.api.kept_report import ReportRef
 from modelhandoff.api.meta import Message, MetricStatus, ObjectMeta, Short
 from modelhandoff.api.names import API_VERSION
 from modelhandoff.api.quantities import HINT, Label63, ListOf, Percent, Timestamp, Word63
+from modelhandoff.api.tenant_jobs import MAX_JOBS, JobResult
 from modelhandoff.api.vocabulary import Outcome, Phase
 
 # The three long texts of an attempt. They are ASCII, and quotes are escaped once more when the
@@ -231,6 +232,8 @@ class AttemptStatus(StatusModel):
     """What the verification Job found, check by check; stored before its pod is gone."""
     checks_problem: Message | None = None
     """Why the verification Job's report cannot be used."""
+    jobs: Annotated[tuple[JobResult, ...], ListOf(MAX_JOBS, key="name")] = ()
+    """What came of the tenant's own Jobs, tests and reproduction, in the order of their runs."""
     approvals: Annotated[tuple[ApprovalRecord, ...], ListOf(16, key="role")] = ()
     """Approvals that let the attempt through its gate; they count for good."""
     warmed_up: bool = False

@@ -65,6 +65,13 @@ ACCEPTANCE_CHECKS = (CheckName.GOLDEN_CASES,)
 GOVERNANCE_CHECKS = (CheckName.MODEL_CARD, CheckName.PINNED_ENVIRONMENT, CheckName.SBOM)
 
 
+Numbers = Annotated[
+    dict[Annotated[str, StringConstraints(min_length=1, max_length=63)], float],
+    Field(max_length=MAX_NUMBERS),
+]
+"""Numbers by name."""
+
+
 class CheckStatus(StatusModel):
     """What came of one check."""
 
@@ -74,10 +81,7 @@ class CheckStatus(StatusModel):
     """Passed, Failed, Inconclusive (not the model's fault) or Skipped."""
     message: Annotated[str, StringConstraints(max_length=MAX_LINE)] = ""
     """What was found, in one line."""
-    numbers: Annotated[
-        dict[Annotated[str, StringConstraints(min_length=1, max_length=63)], float],
-        Field(max_length=MAX_NUMBERS),
-    ] = Field(default_factory=dict)
+    numbers: Numbers = Field(default_factory=dict)
     """Numbers to it, by name."""
 
 

@@ -144,8 +144,17 @@ def _watchable(spec: ModelHandoffSpec) -> bool:
 
 
 _VERIFICATION_RULES = (
-    _needs("!has(self.acceptance)", ArtifactRole.TEST_DATA, lambda s: s.acceptance is None),
-    _onnx("!has(self.acceptance)", "golden cases", "acceptance", lambda s: s.acceptance is None),
+    _needs(
+        "!has(self.acceptance) || !has(self.acceptance.smoke)",
+        ArtifactRole.TEST_DATA,
+        lambda s: s.acceptance is None or s.acceptance.smoke is None,
+    ),
+    _onnx(
+        "(!has(self.acceptance) || !has(self.acceptance.smoke))",
+        "golden cases",
+        "acceptance",
+        lambda s: s.acceptance is None or s.acceptance.smoke is None,
+    ),
     _onnx(
         "(!has(self.contracts.api.inputs) && !has(self.contracts.api.outputs))",
         "inputs and outputs",

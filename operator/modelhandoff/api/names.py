@@ -123,6 +123,11 @@ def verification_job_name(attempt: str) -> str:
     return f"{attempt}-verify"
 
 
+def tenant_job_name(attempt: str, suffix: str) -> str:
+    """One of the tenant's own Jobs: ``test-0`` and so on, or ``reproduce``."""
+    return f"{attempt}-{suffix}"
+
+
 def pod_prefix(workload: str) -> str:
     """What the name of every pod of a Deployment starts with; tells the arms apart in metrics."""
     return f"{workload}-"

@@ -26,7 +26,7 @@ def policy_violations(
         other_sources: metric sources known from elsewhere than the policy.
     """
     return [
-        *_image(spec, policy),
+        *_images(spec, policy),
         *_artifacts(spec, policy),
         *_format(spec, policy),
         *_limits(spec, policy),
@@ -35,8 +35,19 @@ def policy_violations(
     ]
 
 
-def _image(spec: ModelHandoffSpec, policy: PolicySpec) -> Iterable[InvalidInputError]:
-    path, image = "spec.candidate.serving.image", spec.candidate.serving.image
+def _images(spec: ModelHandoffSpec, policy: PolicySpec) -> Iterable[InvalidInputError]:
+    """Every image that runs for a handoff."""
+    named = [("spec.candidate.serving.image", spec.candidate.serving.image)]
+    if spec.acceptance is not None:
+        tests = enumerate(spec.acceptance.tests)
+        named += [(f"spec.acceptance.tests[{at}].image", test.image) for at, test in tests]
+    if spec.acceptance is not None and spec.acceptance.reproduce is not None:
+        named.append(("spec.acceptance.reproduce.image", spec.acceptance.reproduce.image))
+    for path, image in named:
+        yield from _image(path, image, policy)
+
+
+def _image(path: str, image: str, policy: PolicySpec) -> Iterable[InvalidInputError]:
     if "@" not in image and not policy.allow_unpinned_images:
         yield InvalidInputError(path, "the image is not pinned", image, "<name>@sha256:<64 hex>")
     if policy.registries and not any(_from(image, prefix) for prefix in policy.registries):

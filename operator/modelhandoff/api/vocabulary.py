@@ -145,6 +145,15 @@ class Reason(StrEnum):
     TAMPERED_SPEC = "TamperedSpec"
     REPORT_UNREADABLE = "ReportUnreadable"
     VERIFICATION_NOT_RUN = "VerificationNotRun"
+    TEST_FAILED = "TestFailed"
+    TEST_RAN_NOTHING = "TestRanNothing"
+    TEST_TOO_SLOW = "TestTooSlow"
+    REPRODUCED = "Reproduced"
+    REPRODUCTION_FAILED = "ReproductionFailed"
+    REPRODUCTION_TOO_SLOW = "ReproductionTooSlow"
+    REPRODUCTION_DIFFERS = "ReproductionDiffers"
+    JOB_REPORT_BROKEN = "JobReportBroken"
+    JOB_NOT_RUN = "JobNotRun"
 
     # The candidate's pods
     CANARY_READY = "CanaryReady"

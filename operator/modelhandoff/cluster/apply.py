@@ -41,6 +41,7 @@ from modelhandoff.rollout.actions import (
     RecordChecks,
     ReleaseWorkload,
     RemoveFinalizer,
+    RunTenantJob,
     RunVerification,
     RunWarmup,
     ScaleWorkload,
@@ -116,6 +117,8 @@ async def apply(  # noqa: PLR0917 (the five things every write needs, and who wr
                 {**action.status, **told},
                 resource_version=action.resource_version,
             )
+        case RunTenantJob():
+            await workloads.run_tenant_job(shop, action)
         case RunWarmup():
             await workloads.run_warmup(shop, action)
         case DeleteWarmup():

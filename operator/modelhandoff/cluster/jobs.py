@@ -13,13 +13,18 @@ from modelhandoff.cluster.settings import ClusterSettings
 
 Raw = dict[str, Any]
 
+CHECK = "check"
+"""Container of a Job that reports: its termination message is the receipt."""
+WORK = "work"
+"""Init container of a Job of the tenant's: their own image."""
+
 
 def job(
     name: str,
     who: Identity,
     *,
     seconds: int,
-    fails_on: Raw,
+    fails_on: Iterable[Raw],
     init: list[Raw],
     container: Raw,
     volumes: Iterable[Raw],
@@ -30,7 +35,7 @@ def job(
         name: of the Job.
         who: the attempt.
         seconds: until Kubernetes ends it.
-        fails_on: ``onExitCodes`` that end it at once: more pods would say the same.
+        fails_on: ``onExitCodes``, each of which ends it at once: more pods would say the same.
         init: init containers.
         container: the one that does the work.
         volumes: beside ``model``, which is an empty folder.
@@ -50,7 +55,7 @@ def job(
                         "action": "Ignore",
                         "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
                     },
-                    {"action": "FailJob", "onExitCodes": fails_on},
+                    *({"action": "FailJob", "onExitCodes": codes} for codes in fails_on),
                 ]
             },
             "template": {

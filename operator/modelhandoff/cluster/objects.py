@@ -15,12 +15,14 @@ from typing import Any
 
 from modelhandoff.api import names
 from modelhandoff.api.handoff import ModelHandoffSpec
+from modelhandoff.api.tenant_jobs import tenant_jobs
 from modelhandoff.api.verification import needed
 from modelhandoff.cluster import kinds
 from modelhandoff.cluster.identity import Identity
 from modelhandoff.cluster.kinds import Kind
 from modelhandoff.cluster.pods import HTTP_PORT, pod_template
 from modelhandoff.cluster.settings import ClusterSettings
+from modelhandoff.cluster.tenant_jobs import tenant_job
 from modelhandoff.cluster.verification import verification_job
 from modelhandoff.cluster.warmup import warmup_job
 from modelhandoff.errors import RefusedError, cut
@@ -57,6 +59,8 @@ def render(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings) -> 
         objects["disruptionBudget"] = disruption_budget(who)
     if needed(spec):
         objects["verification"] = verification_job(spec, who, settings)
+    for one in tenant_jobs(spec):
+        objects[one.suffix] = tenant_job(one, spec, who, settings)
     frozen = {"spec": spec.model_dump(mode="json", by_alias=True), "objects": objects}
     return json.dumps(frozen, sort_keys=True, separators=(",", ":"), allow_nan=False)
 

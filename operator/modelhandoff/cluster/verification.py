@@ -20,7 +20,7 @@ from modelhandoff.api.verification import CHECK_BUDGET, job_budget, spec_documen
 from modelhandoff.cluster import kinds
 from modelhandoff.cluster.client import Client
 from modelhandoff.cluster.identity import Identity
-from modelhandoff.cluster.jobs import job, worker
+from modelhandoff.cluster.jobs import CHECK, job, worker
 from modelhandoff.cluster.mounts import volumes
 from modelhandoff.cluster.pods import ARTIFACTS, FETCH, MODEL_DIR, fetch_container, file_names
 from modelhandoff.cluster.settings import ClusterSettings
@@ -29,8 +29,6 @@ from modelhandoff.rollout.diagnosis import FETCH_MISMATCH
 
 Raw = dict[str, Any]
 
-CHECK = "check"
-"""Name of the Job's container."""
 SPEC_DIR = "/mnt/spec"
 SPEC_FILE = "spec.json"
 MAX_LOG = 4 * MAX_BODY
@@ -58,7 +56,7 @@ def verification_job(spec: ModelHandoffSpec, who: Identity, settings: ClusterSet
         name,
         who,
         seconds=int(job_budget(spec).total_seconds()),
-        fails_on={"containerName": FETCH, "operator": "In", "values": [FETCH_MISMATCH]},
+        fails_on=[{"containerName": FETCH, "operator": "In", "values": [FETCH_MISMATCH]}],
         init=[fetch_container(spec.candidate.artifacts, settings)],
         container=_checker(memory, settings),
         volumes=[

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from modelhandoff.api import names
+from modelhandoff.cluster.jobs import CHECK, WORK
 from modelhandoff.cluster.pods import FETCH, SERVER
-from modelhandoff.cluster.verification import CHECK
 from modelhandoff.cluster.warmup import WARMUP
 from modelhandoff.errors import cut
 from modelhandoff.rollout.snapshot import (
@@ -22,6 +22,7 @@ from modelhandoff.rollout.snapshot import (
     PodView,
     ServiceView,
     WorkloadView,
+    WorkView,
 )
 
 Raw = Mapping[str, Any]
@@ -277,6 +278,37 @@ def job(raw: Raw, pods: Iterable[Raw]) -> JobView:
         pod=pod(newest[-1]) if newest else None,
         receipt=receipt,
         reporter=reporter,
+        work=_work(newest, reporter),
+    )
+
+
+def _work(pods: Iterable[Raw], reporter: str) -> WorkView | None:
+    """The tenant's container where it counts.
+
+    In the pod that reported, else in the first where it ended by itself, else in the newest where
+    it runs. A pod that was evicted or deleted under it says nothing about it.
+    """
+    found: WorkView | None = None
+    for raw in pods:
+        status = raw.get("status") or {}
+        state = _container(status, "initContainerStatuses", WORK).get("state") or {}
+        ended, running = state.get("terminated"), state.get("running")
+        if ended and (raw["metadata"]["name"] == reporter or not _disturbed(raw)):
+            return WorkView(
+                started_at=moment(ended.get("startedAt")),
+                ended_at=moment(ended.get("finishedAt")),
+                exit_code=int(ended.get("exitCode", -1)),
+                said=_words(ended) if int(ended.get("exitCode", -1)) else "",
+            )
+        if running is not None:
+            found = WorkView(started_at=moment(running.get("startedAt")))
+    return found
+
+
+def _disturbed(raw: Raw) -> bool:
+    conditions = (raw.get("status") or {}).get("conditions") or ()
+    return bool(raw["metadata"].get("deletionTimestamp")) or any(
+        c.get("type") == "DisruptionTarget" and c.get("status") == "True" for c in conditions
     )
 
 
@@ -299,10 +331,12 @@ def _job_words(raw: Raw) -> str:
     for group, name in (
         ("containerStatuses", WARMUP),
         ("containerStatuses", CHECK),
+        ("initContainerStatuses", WORK),
         ("initContainerStatuses", FETCH),
     ):
         ended = _ended(_container(status, group, name))
         if ended is not None and (name == WARMUP or int(ended.get("exitCode", 0)) != 0):
             return _words(ended)
     view = pod(raw)
-    return view.unschedulable or view.waiting_message or view.waiting_reason
+    evicted = cut(status.get("message") or "", MAX_TEXT)
+    return view.unschedulable or view.waiting_message or view.waiting_reason or evicted

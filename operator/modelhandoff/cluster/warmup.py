@@ -39,7 +39,7 @@ def warmup_job(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings)
         who,
         seconds=budget + _ALLOWANCE_SECONDS,
         # An answer that is wrong says something about the model.
-        fails_on={"containerName": WARMUP, "operator": "NotIn", "values": [0]},
+        fails_on=[{"containerName": WARMUP, "operator": "NotIn", "values": [0]}],
         init=[fetch_container(examples, settings)] if examples else [],
         container=_sender(spec, who, settings, budget),
         volumes=[{"name": "tmp", "emptyDir": {}}, *volumes(examples)],

@@ -43,6 +43,7 @@ from modelhandoff.rollout.actions import (
     DeleteWorkload,
     MarkWorkload,
     ReleaseWorkload,
+    RunTenantJob,
     RunVerification,
     RunWarmup,
     ScaleWorkload,
@@ -292,6 +293,16 @@ async def run_verification(shop: Workshop, action: RunVerification) -> None:
     mine = attempt_owner(action.attempt, raw["metadata"].get("uid", ""))
     await shop.make(CONFIG_MAP, owned(spec_map(job, spec), mine))
     await shop.make(JOB, owned(job, mine))
+
+
+async def run_tenant_job(shop: Workshop, action: RunTenantJob) -> None:
+    """One of the tenant's own Jobs, as it was rendered; it goes with the attempt."""
+    manifest = shop.frozen(action.attempt)[action.role]
+    raw = shop.store.get(ATTEMPT, shop.namespace, action.attempt)
+    if raw is None:
+        raise ConflictError(f"HandoffAttempt {shop.namespace}/{action.attempt} is gone")
+    mine = attempt_owner(action.attempt, raw["metadata"].get("uid", ""))
+    await shop.make(JOB, owned(manifest, mine))
 
 
 async def run_warmup(shop: Workshop, action: RunWarmup) -> None:

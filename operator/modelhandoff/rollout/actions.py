@@ -178,6 +178,15 @@ class RecordChecks:
 
 
 @dataclass(frozen=True, slots=True)
+class RunTenantJob:
+    """Create one of the tenant's own Jobs of an attempt, by its role among the rendered objects."""
+
+    attempt: str
+    job: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunWarmup:
     """Create the warm-up Job of an attempt."""
 
@@ -188,7 +197,7 @@ class RunWarmup:
 
 @dataclass(frozen=True, slots=True)
 class DeleteWarmup:
-    """Delete the warm-up Job, or a verification Job that nobody waits for, and its pods."""
+    """Delete the warm-up Job, or another Job that nobody waits for, and its pods."""
 
     job: str
 
@@ -225,6 +234,7 @@ Action = (
     | ApplyStableService
     | RunVerification
     | RecordChecks
+    | RunTenantJob
     | RunWarmup
     | DeleteWarmup
     | DeleteAttempt

@@ -150,6 +150,7 @@ class AttemptState:
         metrics: last summary per metric, kept for people.
         checks: what the verification Job found, as stored; empty before.
         checks_problem: why its report cannot be used, or "".
+        jobs: what came of the tenant's own Jobs so far, as stored.
         baseline_version: version that the candidate was compared with, at the verdict.
         report_ref: where the decision report is kept, as stored.
     """
@@ -188,6 +189,7 @@ class AttemptState:
     metrics: tuple[Mapping[str, Any], ...] = ()
     checks: tuple[Mapping[str, Any], ...] = ()
     checks_problem: str = ""
+    jobs: tuple[Mapping[str, Any], ...] = ()
     timeline: tuple[Entry, ...] = ()
     baseline_version: str = ""
     report_ref: Mapping[str, Any] | None = None
@@ -293,6 +295,8 @@ class AttemptState:
             }
         if self.checks:
             found["checks"] = [dict(check) for check in self.checks]
+        if self.jobs:
+            found["jobs"] = [dict(job) for job in self.jobs]
         if self.metrics:
             found["metrics"] = [dict(m) for m in self.metrics]
         if self.report_ref:
@@ -364,6 +368,7 @@ class AttemptState:
             metrics=tuple(raw.get("metrics") or ()),
             checks=tuple(raw.get("checks") or ()),
             checks_problem=raw.get("checksProblem") or "",
+            jobs=tuple(raw.get("jobs") or ()),
             baseline_version=raw.get("baselineVersion") or "",
             report_ref=raw.get("reportRef"),
             timeline=tuple(

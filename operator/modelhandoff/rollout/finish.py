@@ -24,6 +24,7 @@ from modelhandoff.rollout.attempt import Stamp, stamp
 from modelhandoff.rollout.context import KIND_REFRESH, KIND_ROLLOUT, Context, Move
 from modelhandoff.rollout.latching import take_down
 from modelhandoff.rollout.snapshot import WorkloadView
+from modelhandoff.rollout.tenant_jobs import running_jobs
 
 
 def roll_back(ctx: Context) -> Move:
@@ -39,6 +40,8 @@ def roll_back(ctx: Context) -> Move:
     running = ctx.snapshot.jobs.get(names.verification_job_name(attempt.name))
     if running is not None and not (running.succeeded or running.failed):
         return Move(DeleteWarmup(running.name), reason=verdict.reason, sentence=verdict.message)
+    for name in running_jobs(ctx):
+        return Move(DeleteWarmup(name), reason=verdict.reason, sentence=verdict.message)
     candidate = ctx.candidate
     if candidate is not None and not candidate.stable and candidate.desired:
         left = ctx.left(state.off_at, ctx.settings.drain) if state.off_at else 0.0

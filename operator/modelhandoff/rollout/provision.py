@@ -24,6 +24,7 @@ from modelhandoff.rollout.diagnosis import Problem, diagnose
 from modelhandoff.rollout.freezing import await_thaw
 from modelhandoff.rollout.hardware import other_hardware
 from modelhandoff.rollout.latching import latch, take_down
+from modelhandoff.rollout.tenant_jobs import run_tenant_jobs
 from modelhandoff.rollout.verifying import verify
 
 _WARMUP_GRACE = timedelta(minutes=2)
@@ -34,7 +35,13 @@ def begin(ctx: Context) -> Move:
     """Pending: nothing stands in the way, so the attempt starts."""
     if ctx.attempt is None:
         raise ValueError("no attempt to begin")
-    early = no_traffic_yet(ctx) or verify(ctx) or await_approval(ctx) or await_thaw(ctx)
+    early = (
+        no_traffic_yet(ctx)
+        or verify(ctx)
+        or run_tenant_jobs(ctx)
+        or await_approval(ctx)
+        or await_thaw(ctx)
+    )
     if early is not None:
         return early
     if ctx.attempt.kind == KIND_REFRESH:

@@ -176,14 +176,30 @@ class ServiceView:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkView:
+    """The tenant's container in a pod of a Job: running, or ended by itself.
+
+    Attributes:
+        exit_code: ``None`` while it runs.
+        said: its termination message, else the end of its log.
+    """
+
+    started_at: datetime | None
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class JobView:
-    """The warm-up or verification Job of an attempt.
+    """A Job of an attempt: warm-up, verification, or one of the tenant's own.
 
     Attributes:
         message: the Job's own words: the pod's termination message, or why it never ran.
         pod: its newest pod, if one is there.
-        receipt: of a verification Job: termination message of the pod ``reporter``, which ended
+        receipt: of a Job that reports: termination message of the pod ``reporter``, which ended
             well; "" before.
+        work: of a Job of the tenant's: its container, in the pod that counts.
     """
 
     name: str
@@ -194,6 +210,7 @@ class JobView:
     pod: PodView | None = None
     receipt: str = ""
     reporter: str = ""
+    work: WorkView | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def asked(bundle: Bundle) -> tuple[CheckName, ...]:
         CheckName.GRAPH_CONTRACT: bool(spec.contracts.data or api.inputs or api.outputs),
         CheckName.DATA_CONTRACT: spec.contracts.data is not None,
         CheckName.API_CONTRACT: bundle.first(ArtifactRole.API_CONTRACT) is not None,
-        CheckName.GOLDEN_CASES: spec.acceptance is not None,
+        CheckName.GOLDEN_CASES: spec.acceptance is not None and spec.acceptance.smoke is not None,
         CheckName.MODEL_CARD: governance is not None and governance.model_card is not None,
         CheckName.PINNED_ENVIRONMENT: governance is not None and governance.pinned_environment,
         CheckName.SBOM: governance is not None and governance.sbom is not None,
@@ -182,6 +182,7 @@ class Bench:
         acceptance = self.bundle.spec.acceptance
         assert path is not None, "a rule of the spec"
         assert acceptance is not None, "asked for only with acceptance"
+        assert acceptance.smoke is not None, "asked for only with golden cases"
         return golden_cases(path, self.model, self.contract, acceptance.smoke)
 
     def card(self) -> Found:

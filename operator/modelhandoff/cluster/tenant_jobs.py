@@ -1,0 +1,101 @@
+"""The tenant's own Jobs as manifests. Pure.
+
+The tenant's container is an init container: it has ended before our collector, the pod's container,
+reads what it left. So nothing of it can speak for the collector, and neither needs a token.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from modelhandoff.api import names
+from modelhandoff.api.acceptance_jobs import RESULTS_DIR, AcceptanceTest, Reproduction
+from modelhandoff.api.handoff import ModelHandoffSpec
+from modelhandoff.api.tenant_jobs import TenantJob, tenant_job_budget
+from modelhandoff.cluster.identity import Identity
+from modelhandoff.cluster.jobs import CHECK, WORK, job, worker
+from modelhandoff.cluster.mounts import volumes
+from modelhandoff.cluster.pods import FETCH, MODEL_DIR, container_security, fetch_container
+from modelhandoff.cluster.settings import ClusterSettings
+from modelhandoff.rollout.diagnosis import FETCH_MISMATCH
+
+Raw = dict[str, Any]
+
+_COLLECTOR_RESOURCES: Raw = {
+    "requests": {"cpu": "50m", "memory": "64Mi"},
+    "limits": {"memory": "256Mi"},
+}
+_RESULTS: Raw = {"name": "results", "mountPath": RESULTS_DIR}
+
+
+def tenant_job(
+    one: TenantJob, spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings
+) -> Raw:
+    """One Job of an attempt, without its owner."""
+    made = job(
+        names.tenant_job_name(who.attempt, one.suffix),
+        who,
+        seconds=int(tenant_job_budget(spec, one).total_seconds()),
+        fails_on=[
+            {"containerName": FETCH, "operator": "In", "values": [FETCH_MISMATCH]},
+            # A test that fails is not repeated until it passes.
+            {"containerName": WORK, "operator": "NotIn", "values": [0]},
+        ],
+        init=[fetch_container(spec.candidate.artifacts, settings), _work(one.asked)],
+        container=_collector(one.asked, settings),
+        volumes=[
+            {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+            # Its own: nothing that it leaves there lies in the way of ours.
+            {"name": "scratch", "emptyDir": {}},
+            {"name": "results", "emptyDir": {"sizeLimit": "256Mi"}},
+            *volumes(spec.candidate.artifacts),
+        ],
+    )
+    secrets = spec.candidate.serving.image_pull_secrets
+    if secrets:
+        pod = made["spec"]["template"]["spec"]
+        pod["imagePullSecrets"] = [{"name": secret.name} for secret in secrets]
+    return made
+
+
+def _work(asked: AcceptanceTest | Reproduction) -> Raw:
+    theirs = {item.name: item.value for item in asked.env}
+    env = {"HOME": "/tmp", **theirs, "MODEL_DIR": MODEL_DIR}  # noqa: S108 (the pod's own)
+    resources = asked.resources
+    found: Raw = {
+        "name": WORK,
+        "image": asked.image,
+        "command": list(asked.command),
+        "env": [{"name": name, "value": value} for name, value in env.items()],
+        "resources": {
+            "requests": {"cpu": resources.cpu, "memory": resources.memory},
+            "limits": {"memory": resources.memory},
+        },
+        "securityContext": container_security(),
+        # The end of its log, at most 2 KiB, when it fails: that is how a person learns why.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": "model", "mountPath": MODEL_DIR, "readOnly": True},
+            {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 (the pod's own)
+            _RESULTS,
+        ],
+    }
+    if asked.args:
+        found["args"] = list(asked.args)
+    return found
+
+
+def _collector(asked: AcceptanceTest | Reproduction, settings: ClusterSettings) -> Raw:
+    env = {"MODELHANDOFF_RESULTS": RESULTS_DIR, "MODELHANDOFF_KIND": "tests"}
+    if isinstance(asked, Reproduction):
+        env["MODELHANDOFF_KIND"] = "reproduction"
+        env["MODELHANDOFF_METRICS"] = json.dumps([metric.name for metric in asked.metrics])
+    return worker(
+        CHECK,
+        "modelhandoff.verify.collect",
+        env,
+        settings,
+        resources=_COLLECTOR_RESOURCES,
+        mounts=[{**_RESULTS, "readOnly": True}],
+    )
