@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable
-from datetime import UTC
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
 from modelhandoff.api.checks import CheckName, CheckState, CheckStatus
+from modelhandoff.api.job_results import JobReport
+from modelhandoff.cluster.jobs import CHECK, WORK
 from modelhandoff.cluster.pods import FETCH, SERVER
-from modelhandoff.cluster.verification import CHECK
 from modelhandoff.verify.check import receipt_text, report_body
 from modelhandoff.verify.findings import status as check_status
 from tests.component.fakeapi.kinds import BY_PLURAL, Kind
@@ -49,6 +51,29 @@ Check = Callable[[bytes], tuple[str, bytes]]
 """From the spec file to a termination message and a log."""
 
 
+@dataclass(frozen=True)
+class Left:
+    """What the container of a tenant's Job comes to, and what the collector says of it.
+
+    Attributes:
+        code: its exit code.
+        said: the end of its log, where it failed.
+        receipt: the collector's termination message.
+        seconds: how long it ran.
+    """
+
+    code: int = 0
+    said: str = ""
+    receipt: str = ""
+    seconds: int = 1
+
+
+def all_green() -> Left:
+    """Three test cases that pass."""
+    numbers = {"tests": 3.0, "failures": 0.0, "errors": 0.0, "skipped": 0.0}
+    return Left(receipt=JobReport(found=True, numbers=numbers).model_dump_json(by_alias=True))
+
+
 def all_passed(spec: bytes) -> tuple[str, bytes]:
     """A verification pod that finds nothing wrong."""
     return reported(spec, check_status(CheckName.GOLDEN_CASES, CheckState.PASSED, "20 are right."))
@@ -72,6 +97,7 @@ class Actors:
         gateway: whether the gateway answers at all.
         check: what the pod of a verification Job leaves behind for the spec that it reads: its
             termination message and its log.
+        work: what the container of a tenant's Job comes to.
         logs: of pods, by namespace and name.
     """
 
@@ -82,6 +108,7 @@ class Actors:
         self.jobs = Fate.READY
         self.gateway = True
         self.check: Check = all_passed
+        self.work: Left = all_green()
         self.logs: dict[tuple[str, str], bytes] = {}
         self._waiting: list[asyncio.Queue[tuple[Act, Object]]] = [
             asyncio.Queue() for _ in range(WORKERS)
@@ -263,6 +290,9 @@ class Actors:
         started = before.get("startTime") or now
         if meta["name"].endswith("-verify") and fate is Fate.READY:
             await self._verified(found)
+        if _tenants(meta["name"]) and fate is Fate.READY:
+            await self._worked(found)
+            fate = Fate.FAILED if self.work.code else Fate.READY
         if fate is Fate.READY:
             ended = [_ended(kind, now) for kind in ("SuccessCriteriaMet", "Complete")]
             status = {"succeeded": 1, "completionTime": now, "conditions": ended}
@@ -274,34 +304,40 @@ class Actors:
             status = {"active": 1}
         await self._status(JOB, found, {**status, "startTime": started})
 
+    async def _worked(self, job: Object) -> None:
+        """The pod of a tenant's Job: their container, and the collector where it ended well."""
+        pod = await self._pod_of(job)
+        if pod is None:
+            return
+        now, left = self._objects.now(), self.work
+        ended = {
+            "exitCode": left.code,
+            "reason": "Error" if left.code else "Completed",
+            "message": left.said,
+            "startedAt": _time(now - timedelta(seconds=left.seconds)),
+            "finishedAt": _time(now),
+        }
+        done = {"exitCode": 0, "reason": "Completed"}
+        status: Object = {
+            "phase": "Failed" if left.code else "Succeeded",
+            "initContainerStatuses": [
+                {"name": FETCH, "state": {"terminated": done}},
+                {"name": WORK, "state": {"terminated": ended}},
+            ],
+        }
+        if not left.code:
+            told = {"terminated": {**done, "message": left.receipt}}
+            status["containerStatuses"] = [{"name": CHECK, "state": told}]
+        await self._status(POD, pod, status)
+
     async def _verified(self, job: Object) -> None:
         """The pod of a verification Job: it reads the mounted spec and leaves its report."""
         meta = job["metadata"]
-        own = [
-            pod
-            for pod in self._objects.list(POD, meta["namespace"])
-            if any(o["uid"] == meta["uid"] for o in pod["metadata"].get("ownerReferences") or ())
-        ]
-        if own:
-            return
         spec = self._objects.get(CONFIG_MAP, meta["namespace"], meta["name"])
         receipt, log = self.check(spec["data"]["spec.json"].encode())
-        owner = {
-            "apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"],
-            "controller": True,
-        }  # fmt: skip
-        pod = await self._hand.create(
-            POD,
-            meta["namespace"],
-            {
-                "metadata": {
-                    "generateName": f"{meta['name']}-",
-                    "labels": dict(job["spec"]["template"]["metadata"]["labels"]),
-                    "ownerReferences": [owner],
-                },
-                "spec": {**job["spec"]["template"]["spec"], "nodeName": "node-1"},
-            },
-        )
+        pod = await self._pod_of(job)
+        if pod is None:
+            return
         self.logs[meta["namespace"], pod["metadata"]["name"]] = log
         done = {"exitCode": 0, "reason": "Completed"}
         await self._status(
@@ -313,6 +349,33 @@ class Actors:
                 "containerStatuses": [
                     {"name": CHECK, "state": {"terminated": {**done, "message": receipt}}}
                 ],
+            },
+        )
+
+    async def _pod_of(self, job: Object) -> Object | None:
+        """A new pod of a Job; ``None`` when it has one."""
+        meta = job["metadata"]
+        own = [
+            pod
+            for pod in self._objects.list(POD, meta["namespace"])
+            if any(o["uid"] == meta["uid"] for o in pod["metadata"].get("ownerReferences") or ())
+        ]
+        if own:
+            return None
+        owner = {
+            "apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"],
+            "controller": True,
+        }  # fmt: skip
+        return await self._hand.create(
+            POD,
+            meta["namespace"],
+            {
+                "metadata": {
+                    "generateName": f"{meta['name']}-",
+                    "labels": dict(job["spec"]["template"]["metadata"]["labels"]),
+                    "ownerReferences": [owner],
+                },
+                "spec": {**job["spec"]["template"]["spec"], "nodeName": "node-1"},
             },
         )
 
@@ -330,7 +393,16 @@ class Actors:
         )
 
     def _now(self) -> str:
-        return self._objects.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return _time(self._objects.now())
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _tenants(job: str) -> bool:
+    """Whether it is one of the tenant's own Jobs."""
+    return job.endswith("-reproduce") or "-test-" in job
 
 
 def _ended(kind: str, now: str, message: str = "") -> Object:

@@ -9,11 +9,11 @@ from pydantic import Field, StringConstraints
 from modelhandoff.api.base import StatusModel, Word
 from modelhandoff.api.cel import Rule
 from modelhandoff.api.checks import MAX_CHECKS, CheckStatus
+from modelhandoff.api.job_results import MAX_JOBS, JobResult
 from modelhandoff.api.kept_report import ReportRef
 from modelhandoff.api.meta import Message, MetricStatus, ObjectMeta, Short
 from modelhandoff.api.names import API_VERSION
 from modelhandoff.api.quantities import HINT, Label63, ListOf, Percent, Timestamp, Word63
-from modelhandoff.api.tenant_jobs import MAX_JOBS, JobResult
 from modelhandoff.api.vocabulary import Outcome, Phase
 
 # The three long texts of an attempt. They are ASCII, and quotes are escaped once more when the

@@ -94,6 +94,7 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
     PAUSED = "Paused"
     ARTIFACTS_VERIFIED = "ArtifactsVerified"
+    REPRODUCED = "Reproduced"
     CONTRACTS_VALID = "ContractsValid"
     ACCEPTANCE_PASSED = "AcceptancePassed"
     GOVERNANCE_COMPLETE = "GovernanceComplete"

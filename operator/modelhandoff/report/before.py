@@ -22,18 +22,20 @@ _FINE: Final = (CheckState.PASSED, CheckState.SKIPPED)
 def stopped(attempt: Attempt) -> bool:
     """Whether the checks kept the candidate from starting: then they come first."""
     state = attempt.state
-    return bool(state.checks_problem) or any(one.get("state") not in _FINE for one in state.checks)
+    made = (*state.checks, *state.jobs)
+    return bool(state.checks_problem) or any(one.get("state") not in _FINE for one in made)
 
 
 def checks(attempt: Attempt) -> Iterator[Block]:
-    """Every check of the verification Job, in the order in which they were made."""
+    """Every check of the verification Job, then the tenant's own, in the order of their runs."""
     state = attempt.state
-    if not state.checks and not state.checks_problem:
+    made = (*state.checks, *state.jobs)
+    if not made and not state.checks_problem:
         return
     yield Heading("Checks before traffic")
     if state.checks_problem:
         yield Paragraph((f"The verification Job left no usable report: {state.checks_problem}",))
-    yield Table(("Check", "Result", "What was found"), tuple(_row(one) for one in state.checks))
+    yield Table(("Check", "Result", "What was found"), tuple(_row(one) for one in made))
 
 
 def _row(check: Mapping[str, Any]) -> Row:

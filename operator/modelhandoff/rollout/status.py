@@ -206,6 +206,7 @@ def _values(ctx: Context, move: Move, sentence: str) -> Mapping[ConditionType, _
             sentence if paused else "",
         ),
         ConditionType.ARTIFACTS_VERIFIED: verifying.artifacts_verified(ctx),
+        ConditionType.REPRODUCED: verifying.reproduced(ctx),
         ConditionType.CONTRACTS_VALID: verifying.contracts_valid(ctx),
         ConditionType.ACCEPTANCE_PASSED: verifying.acceptance_passed(ctx),
         ConditionType.GOVERNANCE_COMPLETE: verifying.governance_complete(ctx),

@@ -21,17 +21,13 @@ from modelhandoff.api.acceptance_jobs import (
     TestEvidence,
 )
 from modelhandoff.api.checks import CheckState, Unreadable
-from modelhandoff.api.tenant_jobs import (
-    JobReport,
-    TenantJob,
-    read_report,
-    tenant_job_budget,
-    tenant_jobs,
-)
+from modelhandoff.api.handoff import ModelHandoffSpec
+from modelhandoff.api.job_results import JobReport, read_report
+from modelhandoff.api.tenant_jobs import TenantJob, tenant_job_budget, tenant_jobs
 from modelhandoff.api.vocabulary import Outcome, Phase, Reason
 from modelhandoff.errors import cut
 from modelhandoff.rollout.actions import Event, RunTenantJob
-from modelhandoff.rollout.attempt import moment, stamp
+from modelhandoff.rollout.attempt import AttemptState, moment, stamp
 from modelhandoff.rollout.context import Context, Move
 from modelhandoff.rollout.diagnosis import FETCH_MISMATCH, without_image, without_room
 from modelhandoff.rollout.latching import take_down
@@ -46,6 +42,8 @@ _NEVER_STARTS = frozenset(
 _GRACE = timedelta(minutes=1)
 """For a container's own report to be read, and for the kubelet's second thoughts."""
 _MOST = 700
+_ROUNDING = 1 + 1e-9
+"""A difference of exactly the tolerance passes, whatever binary fractions make of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +277,7 @@ def _counted(asked: AcceptanceTest, report: JobReport, took: float) -> _Result:
 
 def _compared(asked: Reproduction, report: JobReport, took: float) -> _Result:
     """What came out again, beside what is declared."""
-    numbers = {**report.numbers, "seconds": took}
+    numbers = {"seconds": took, **report.numbers}
     where = f"{RESULTS_DIR}/{METRICS_FILE}"
     if not report.found:
         said = f"exit code 0, but no metrics in {where}"
@@ -293,7 +291,7 @@ def _compared(asked: Reproduction, report: JobReport, took: float) -> _Result:
     off = [
         f"{m.name}: got {report.numbers[m.name]:.6g}; allowed {m.value:.6g} +- {asked.allowed(m):g}"
         for m in asked.metrics
-        if abs(report.numbers[m.name] - m.value) > asked.allowed(m)
+        if abs(report.numbers[m.name] - m.value) > asked.allowed(m) * _ROUNDING
     ]
     if off:
         said = f"{'; '.join(off)} ({len(off)} of {len(asked.metrics)} metrics are off)"
@@ -332,7 +330,28 @@ def _last_words(job: JobView) -> str:
 # What the conditions say
 
 
-def results(ctx: Context, *, reproduction: bool) -> list[Mapping[str, Any]]:
-    """Stored results, of the reproduction or of the tests."""
-    kinds = {one.name: isinstance(one.asked, Reproduction) for one in tenant_jobs(ctx.spec)}
-    return [job for job in ctx.state.jobs if kinds.get(str(job.get("name"))) is reproduction]
+def condition(
+    spec: ModelHandoffSpec, state: AttemptState, *, reproduction: bool
+) -> tuple[str, str, str] | None:
+    """Status, reason and message for the tests or for the reproduction; ``None`` without any."""
+    asked = [
+        one for one in tenant_jobs(spec) if isinstance(one.asked, Reproduction) is reproduction
+    ]
+    if not asked:
+        return None
+    stored = {str(job.get("name")): job for job in state.jobs}
+    found = [stored.get(one.name, {}) for one in asked]
+    for kind, value in ((CheckState.FAILED, "False"), (CheckState.INCONCLUSIVE, "Unknown")):
+        bad = next((job for job in found if job.get("state") == kind), None)
+        if bad is not None:
+            return value, str(bad.get("reason")), f"{bad.get('name')}: {bad.get('message')}"
+    waiting = next((one for one in asked if not stored.get(one.name)), None)
+    running = next((job for job in found if job.get("state") == _RUNNING), None)
+    if running is not None and not state.phase.terminal:
+        return "Unknown", str(Reason.VERIFYING), f"{running.get('name')} has not ended yet."
+    if waiting is not None or running is not None:
+        name = waiting.name if waiting is not None else "It"
+        return "Unknown", str(Reason.NOT_STARTED), f"{name} was not run to its end."
+    told = " ".join(f"{job.get('name')}: {job.get('message')}." for job in found)
+    reason = Reason.REPRODUCED if reproduction else Reason.CHECKS_PASSED
+    return "True", str(reason), cut(told, 900)

@@ -34,6 +34,7 @@ from modelhandoff.rollout.diagnosis import (
 )
 from modelhandoff.rollout.latching import take_down
 from modelhandoff.rollout.snapshot import JobView, PodView
+from modelhandoff.rollout.tenant_jobs import condition
 
 Condition = tuple[str, str, str]
 """Status, reason and message."""
@@ -208,8 +209,23 @@ def contracts_valid(ctx: Context) -> Condition:
 
 
 def acceptance_passed(ctx: Context) -> Condition:
-    """Golden cases."""
-    return _gate(ctx, ACCEPTANCE_CHECKS, Reason.ACCEPTANCE_FAILED, "acceptance")
+    """Golden cases, and tests in images of the tenant's."""
+    golden = _gate(ctx, ACCEPTANCE_CHECKS, Reason.ACCEPTANCE_FAILED, "acceptance")
+    tests = None if ctx.attempt is None else condition(ctx.spec, ctx.state, reproduction=False)
+    if tests is None:
+        return golden
+    if golden[0] == "True" and tests[0] == "True":
+        return "True", golden[1], cut(f"{golden[2]} {tests[2]}", 900)
+    return tests if golden[0] == "True" or golden[1] == Reason.NOT_DECLARED else golden
+
+
+def reproduced(ctx: Context) -> Condition:
+    """Whether the model was made again, with the same metrics."""
+    if ctx.attempt is None:
+        return "Unknown", str(Reason.NOT_STARTED), ""
+    found = condition(ctx.spec, ctx.state, reproduction=True)
+    nothing = "The handoff declares no acceptance.reproduce: nobody has made the model again."
+    return found or ("Unknown", str(Reason.NOT_DECLARED), nothing)
 
 
 def governance_complete(ctx: Context) -> Condition:

@@ -23,7 +23,7 @@ from typing import Any, Final
 from xml.parsers import expat
 
 from modelhandoff.api.acceptance_jobs import JUNIT_FILE, METRICS_FILE
-from modelhandoff.api.tenant_jobs import JobReport
+from modelhandoff.api.job_results import JobReport
 from modelhandoff.errors import cut
 from modelhandoff.verify.outcome import TERMINATION_LOG, write_termination_message
 
@@ -55,9 +55,10 @@ def read_bounded(path: Path, limit: int) -> bytes:
         raise _Missing from None
     except OSError as error:
         raise Unusable(f"{path.name}: cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise Unusable(f"{path.name}: is no regular file")
     with os.fdopen(number, "rb") as file:
-        if not stat.S_ISREG(os.fstat(number).st_mode):
-            raise Unusable(f"{path.name}: is no regular file")
         data = file.read(limit + 1)
     if len(data) > limit:
         raise Unusable(f"{path.name}: too large; allowed at most {limit} bytes")

@@ -38,6 +38,7 @@ from modelhandoff.rollout.actions import (
     RecordChecks,
     ReleaseWorkload,
     RemoveFinalizer,
+    RunTenantJob,
     RunVerification,
     RunWarmup,
     ScaleWorkload,
@@ -58,6 +59,7 @@ from modelhandoff.rollout.snapshot import (
     ServiceView,
     Snapshot,
     WorkloadView,
+    WorkView,
 )
 from tests.builders import spec as minimal_spec
 
@@ -125,6 +127,7 @@ class Model:
         default_factory=lambda: [{"name": "GoldenCases", "state": "Passed", "message": "20 right."}]
     )
     read_spec: str = SPEC_DIGEST
+    left_behind: dict[str, tuple[WorkView, str]] = field(default_factory=dict)
     job_runs: bool = True
 
     def version(self) -> str:
@@ -193,12 +196,26 @@ class Model:
         if self.route is not None:
             self.route = dataclasses.replace(self.route, landed=True)
         for name, job in self.jobs.items():
-            if not name.endswith("-verify"):
+            if name.endswith("-reproduce") or "-test-" in name:
+                self._work(name, job)
+            elif not name.endswith("-verify"):
                 self.jobs[name] = dataclasses.replace(job, succeeded=True)
             elif self.job_runs and not job.receipt:
                 self.jobs[name] = dataclasses.replace(
                     job, succeeded=True, receipt=self.receipt(), reporter=f"{name}-x"
                 )
+
+    def _work(self, name: str, job: JobView) -> None:
+        """The tenant's container ends, and the collector reports; by the end of the Job's name."""
+        left = next((one for end, one in self.left_behind.items() if name.endswith(end)), None)
+        if left is None or job.work is not None or job.failed:
+            return
+        work, report = left
+        well = work.exit_code == 0
+        self.jobs[name] = dataclasses.replace(
+            job, work=work, succeeded=well, failed=not well and work.exit_code is not None,
+            receipt=report if well else "", reporter=f"{name}-x" if well else "",
+        )  # fmt: skip
 
     def pods(self, workload: str, *pods: PodView, ready: int = 0) -> None:
         self.workloads[workload] = dataclasses.replace(
@@ -308,6 +325,8 @@ class Model:
                     status={**json.loads(json.dumps(action.status)), **told},
                     resource_version=self.version(),
                 )
+            case RunTenantJob():
+                self.jobs[action.job] = JobView(action.job, False, False, started_at=self.now)
             case RunWarmup():
                 self.jobs[action.job] = JobView(action.job, False, False)
             case DeleteWarmup():

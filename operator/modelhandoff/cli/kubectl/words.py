@@ -129,6 +129,46 @@ GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
                 "find who changed its ConfigMap, then `retry`",
             ),
             (
+                ("TestFailed",),
+                "a test of yours failed, by its exit code or by its JUnit report",
+                "read the message and the Job's log; fix the model or the test, and apply",
+            ),
+            (
+                ("TestRanNothing",),
+                "a test of yours ended well without running a test case, or without a report",
+                "let it write `/results/junit.xml` with at least one case that runs",
+            ),
+            (
+                ("TestTooSlow", "ReproductionTooSlow"),
+                "a Job of yours ran for longer than `timeout` or `within`",
+                "make it faster, or give it more time or CPU",
+            ),
+            (
+                ("Reproduced",),
+                "the model was made again in time, with the declared metrics",
+                _NOTHING,
+            ),
+            (
+                ("ReproductionFailed",),
+                "the training in your image ended with an error",
+                "read the message and the Job's log; fix the training, and apply",
+            ),
+            (
+                ("ReproductionDiffers",),
+                "a metric of the model that was made again is off by more than its tolerance",
+                "compare data, seed and libraries; correct the declared value only if it was wrong",
+            ),
+            (
+                ("JobReportBroken",),
+                "a Job of yours ended well and left a report that cannot be read",
+                "correct what it writes to `/results`; the message names file and fault",
+            ),
+            (
+                ("JobNotRun",),
+                "a Job of yours did not run to its end, for no fault of the model",
+                "read the message and the Job's events, then `retry`",
+            ),
+            (
                 ("AwaitingApproval",),
                 "people have to sign before a pod exists; the message names the roles",
                 "they run `kubectl handoff approve`",

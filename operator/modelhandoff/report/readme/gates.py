@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from modelhandoff.api.acceptance import Smoke
+from modelhandoff.api.acceptance_jobs import AcceptanceTest, Reproduction, TestEvidence
 from modelhandoff.api.quantities import format_duration
 from modelhandoff.report.document import Block, Bullets, Code, Line, Paragraph
 from modelhandoff.report.readme.subject import Subject
 from modelhandoff.report.readme.terms import told
 
 _SMOKE = ("absTolerance", "relTolerance", "topK")
-ACCEPTANCE_TERMS = frozenset(f"acceptance.smoke.{one}" for one in _SMOKE)
+_TEST = ("name", "image", "command", "timeout", "evidence")
+_AGAIN = ("image", "command", "within", "tolerance")
+_METRIC = ("name", "value", "tolerance")
+ACCEPTANCE_TERMS = frozenset(
+    (
+        *(f"acceptance.smoke.{one}" for one in _SMOKE),
+        *(f"acceptance.tests[].{one}" for one in _TEST),
+        *(f"acceptance.reproduce.{one}" for one in _AGAIN),
+        *(f"acceptance.reproduce.metrics[].{one}" for one in _METRIC),
+    )
+)
 
 
 def acceptance(subject: Subject) -> Iterator[Block]:
@@ -18,7 +30,14 @@ def acceptance(subject: Subject) -> Iterator[Block]:
     found = subject.spec.acceptance
     if found is None:
         return
-    smoke = found.smoke
+    yield from _smoke(found.smoke)
+    yield from _tests(found.tests)
+    yield from _reproduction(found.reproduce)
+
+
+def _smoke(smoke: Smoke | None) -> Iterator[Block]:
+    if smoke is None:
+        return
     yield Paragraph(
         (
             "Before a pod of it exists, the candidate must answer every golden case: each number "
@@ -28,6 +47,45 @@ def acceptance(subject: Subject) -> Iterator[Block]:
             if smoke.top_k is not None
             else "",
         )
+    )
+
+
+def _tests(tests: tuple[AcceptanceTest, ...]) -> Iterator[Block]:
+    if not tests:
+        return
+    yield Paragraph(("Before a pod of it exists, these tests must pass:",))
+    shown = {
+        TestEvidence.JUNIT: "by exit code and JUnit report",
+        TestEvidence.EXIT_CODE: "by exit code",
+    }
+    yield Bullets(
+        tuple(
+            (
+                f"{one.name} ({shown[one.evidence]}, within {format_duration(one.timeout)}): ",
+                Code(" ".join(one.command)),
+                " in ",
+                Code(one.image),
+            )
+            for one in tests
+        )
+    )
+
+
+def _reproduction(again: Reproduction | None) -> Iterator[Block]:
+    if again is None:
+        return
+    yield Paragraph(
+        (
+            f"The model is made again within {format_duration(again.within)} by ",
+            Code(" ".join(again.command)),
+            " in ",
+            Code(again.image),
+            f"; these metrics must come out again, within {again.tolerance:g} where nothing else "
+            "is said:",
+        )
+    )
+    yield Bullets(
+        tuple((f"{one.name}: {one.value:g} +- {again.allowed(one):g}",) for one in again.metrics)
     )
 
 
