@@ -4,6 +4,8 @@ install(cluster, progress=p, gpus={"Tesla-T4": 2})
 gateway_address(cluster)      "10.202.0.17": HTTP, routes of all namespaces
 prometheus_url(cluster)       "http://10.202.0.23:9090", from here
 PROMETHEUS                    the same from inside the cluster
+install_registry(cluster)     "10.202.0.31:5000": an OCI registry over plain http, from here
+REGISTRY                      the same from inside the cluster
 set_gpus(cluster, 0)          the GPUs vanish; set_gpus(cluster, 2, broken=1): one is sick
 """
 
@@ -32,9 +34,11 @@ __all__ = [
     "GATEWAY",
     "OPT_IN",
     "PROMETHEUS",
+    "REGISTRY",
     "Part",
     "gateway_address",
     "install",
+    "install_registry",
     "prometheus_url",
     "set_gpus",
 ]
@@ -43,6 +47,7 @@ Part = Literal["dns", "prometheus", "gateway"]
 PARTS: tuple[Part, ...] = get_args(Part)
 GATEWAY = ("gateway-system", "public")
 """Namespace and name of the Gateway that routes attach to."""
+REGISTRY = "registry.registry.svc.cluster.local:5000"
 PROMETHEUS = "http://prometheus.monitoring.svc.cluster.local:9090"
 
 
@@ -109,6 +114,19 @@ def prometheus_url(cluster: Cluster | ExternalCluster) -> str:
         return f"http://{cluster.forward('monitoring', 'service/prometheus', 9090)}"
     service = cluster.get("service", "prometheus", "--namespace=monitoring")
     return f"http://{service['spec']['clusterIP']}:9090"
+
+
+def install_registry(cluster: Cluster | ExternalCluster) -> str:
+    """An OCI registry, empty at first and for whoever comes; its address as the caller reaches it.
+
+    Not one of the parts: few tests need it.
+    """
+    cluster.apply(render("registry", image=images.image_ref("registry")))
+    _rollout(cluster, "registry", "deployment/registry")
+    if isinstance(cluster, ExternalCluster):
+        return cluster.forward("registry", "service/registry", 5000)
+    service = cluster.get("service", "registry", "--namespace=registry")
+    return f"{service['spec']['clusterIP']}:5000"
 
 
 def set_gpus(

@@ -11,6 +11,8 @@ from e2e.cluster.images.catalogue import BASE_PACKAGES
 from e2e.cluster.images.keys import key
 
 SUITE = "bookworm"
+MIRROR = "MODELHANDOFF_DEBIAN_MIRROR"
+"""Names the address of a Debian mirror."""
 UNUSED = ("doc", "man", "info", "locale", "lintian")
 """Folders of /usr/share that no container reads."""
 
@@ -51,7 +53,20 @@ def make_rootfs(target: Path) -> None:
     """
     partial = target.with_name(f"partial-{target.name}")
     partial.unlink(missing_ok=True)
-    command = mmdebstrap_command(partial, os.environ.get("MODELHANDOFF_DEBIAN_MIRROR"))
+    try:
+        run_mmdebstrap(mmdebstrap_command(partial, os.environ.get(MIRROR)))
+    except ClusterError:
+        partial.unlink(missing_ok=True)
+        raise
+    partial.rename(target)
+
+
+def run_mmdebstrap(command: list[str]) -> None:
+    """Run it.
+
+    Raises:
+        ClusterError: it is missing or failed; the message has its last lines.
+    """
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
@@ -61,7 +76,5 @@ def make_rootfs(target: Path) -> None:
             "mmdebstrap is not installed; run: python -m e2e.cluster prepare"
         ) from error
     if done.returncode:
-        partial.unlink(missing_ok=True)
         tail = "\n".join(done.stderr.splitlines()[-15:])
         raise ClusterError(f"mmdebstrap failed; are Debian's packages reachable?\n{tail}")
-    partial.rename(target)

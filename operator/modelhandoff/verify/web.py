@@ -25,6 +25,7 @@ SMALL_SECONDS: Final = 60.0
 """How long a document may take that is read as a whole, however slowly it trickles."""
 # Metadata services that live outside the link-local ranges.
 _METADATA: Final = frozenset({"fd00:ec2::254", "100.100.100.200", "168.63.129.16"})
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CHUNK: Final = 64 * 1024
 
@@ -235,11 +236,13 @@ def _over(
 
 
 def _plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An address of either family, without zone and without the wrapping of IPv4 in IPv6."""
+    """An address of either family, without zone and without any wrapping of IPv4 in IPv6."""
     ip = ipaddress.ip_address(address.split("%", 1)[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        return ip.ipv4_mapped
-    return ip
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or ip
 
 
 def _forbidden(address: str) -> bool:

@@ -47,7 +47,7 @@ def test_a_program_image_copies_its_program(image):
 def test_names_of_images():
     assert tag("serve") == "localhost/modelhandoff/serve:dev"
     assert repository("envoy-gateway") == "localhost/envoy-gateway"
-    assert set(NOT_COMPILED) == {"operator", "serve", "verify", "envoy"}
+    assert set(NOT_COMPILED) == {"operator", "serve", "verify", "envoy", "registry"}
 
 
 def test_the_base_is_the_same_whatever_mirror_it_comes_from():

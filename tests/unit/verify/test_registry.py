@@ -239,7 +239,10 @@ def test_a_token_server_elsewhere_without_tls_is_not_asked(site, fetch):
     assert "leads to another host without TLS; got 'auth.example'; allowed https" in line
 
 
-@pytest.mark.parametrize("address", ["10.0.0.7", "127.0.0.1", "fd00::7", "169.254.169.254"])
+@pytest.mark.parametrize(
+    "address",
+    ["10.0.0.7", "127.0.0.1", "fd00::7", "169.254.169.254", "64:ff9b::10.0.0.7", "2002:a00:7::1"],
+)
 def test_a_registry_leads_nobody_to_an_address_inside_the_cluster(site, fetch, address):
     wants_tokens(site, realm="https://auth.example/token")
     dialled = []
