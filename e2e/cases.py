@@ -197,6 +197,16 @@ class Case:
         status = self.until(lambda s: part in s.get("message", ""), f"saying {part!r}", timeout)
         return str(status["message"])
 
+    def wait_stalled(self, reason: str, timeout: float = 60) -> str:
+        """Wait until the handoff is stalled for this reason; the sentence."""
+
+        def stalled(status: Raw) -> bool:
+            found = condition(status, "Stalled")
+            return bool(found["status"] == "True" and found["reason"] == reason)
+
+        status = self.stack.wait(self.namespace, stalled, what=reason, timeout=timeout)
+        return str(status["message"])
+
     def until(self, wanted: Any, what: str, timeout: float = 120, after: int = 0) -> Raw:
         """Wait until the handoff's status is as wanted; at once an error when it has ended."""
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from model_signing import signing
 
 from e2e.cases import Case, Raw, condition
+from e2e.stack import policy as default_policy
 
 pytestmark = [pytest.mark.full_stack, pytest.mark.timeout(300, func_only=True)]
 
@@ -58,3 +64,91 @@ def never_existed(case: Case, status: Raw, old: str) -> None:
     assert case.pods(workload) == []
     assert case.routes.highest(workload) == 0
     case.nothing_lost(least=20)
+
+
+def test_only_what_a_trusted_key_signed_serves(case: Case, tmp_path: Path) -> None:
+    ours, other = key(tmp_path / "ours.pem"), key(tmp_path / "other.pem")
+    policy = f"signed-{case.namespace}"
+    case.stack.apply(
+        {
+            "apiVersion": "modelhandoff.dev/v1alpha1",
+            "kind": "HandoffPolicy",
+            "metadata": {"name": policy},
+            "spec": {
+                **default_policy()["spec"],
+                "requireSignature": True,
+                "trustedKeys": [{"name": "release", "publicKey": ours}],
+            },
+        }
+    )
+    try:
+        case.stack.apply(signed(case, "v1", policy, tmp_path / "ours.pem"))
+        old = case.workload(case.wait("Promoted", timeout=120))
+        case.send()
+        checks = {c["name"]: c for c in case.attempt()["status"]["checks"]}
+        assert checks["Signature"]["state"] == "Passed"
+        assert "signed with the key release" in checks["Signature"]["message"]
+
+        case.stack.apply(signed(case, "v2", policy, tmp_path / "other.pem"))
+        status = case.wait("Rejected", timeout=90)
+        assert status["verdict"]["reason"] == "ArtifactRefused"
+        assert "Signature: v2.sig: signed with another key; got " in status["message"]
+        never_existed(case, status, old)
+
+        unsigned = case.handoff("v2")
+        unsigned["spec"]["policyRef"] = {"name": policy}
+        case.stack.apply(unsigned)
+        said = case.wait_stalled("SpecInvalid")
+        assert "spec.candidate.signature: the policy wants the bundle signed" in said
+        own = signed(case, "v2", policy, tmp_path / "other.pem")
+        own["spec"]["candidate"]["signature"] = {"keys": [{"name": "mine", "publicKey": other}]}
+        case.stack.apply(own)
+        case.stack.wait(
+            case.namespace,
+            lambda s: "the policy does not trust this key; got mine" in s.get("message", ""),
+            what="refused with a key of its own",
+        )
+        case.nothing_lost(least=20)
+    finally:
+        case.stack.cluster.kubectl("delete", "handoffpolicy", policy, "--ignore-not-found")
+
+
+def key(path: Path) -> str:
+    """A new private key in a file; its public one."""
+    made = ec.generate_private_key(ec.SECP256R1())
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    path.write_bytes(made.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    public = serialization.PublicFormat.SubjectPublicKeyInfo
+    return made.public_key().public_bytes(pem, public).decode()
+
+
+def signed(case: Case, version: str, policy: str, private: Path) -> Raw:
+    """The example's handoff, signed as its author would; the signature lies in a ConfigMap."""
+    document = case.handoff(version)
+    candidate = document["spec"]["candidate"]
+    folder = private.parent / version
+    folder.mkdir(exist_ok=True)
+    for one in candidate["artifacts"]:
+        file = one["uri"].rpartition("/")[2]
+        (folder / file).write_bytes((case.stack.models / version / file).read_bytes())
+    signature = private.parent / f"{version}.sig"
+    signing.Config().use_elliptic_key_signer(private_key=private).sign(folder, signature)
+    case.stack.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"signature-{version}", "namespace": case.namespace},
+            "data": {signature.name: signature.read_text()},
+        }
+    )
+    digest = hashlib.sha256(signature.read_bytes()).hexdigest()
+    candidate["artifacts"].append(
+        {
+            "role": "Signature",
+            "uri": f"configmap://signature-{version}/{signature.name}",
+            "digest": f"sha256:{digest}",
+        }
+    )
+    candidate["signature"] = {}
+    document["spec"]["policyRef"] = {"name": policy}
+    return document

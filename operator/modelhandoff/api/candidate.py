@@ -19,6 +19,7 @@ from modelhandoff.api.quantities import (
     Text,
 )
 from modelhandoff.api.serving import Gpu, Protocol, Serving
+from modelhandoff.api.signature import Signature
 
 # Serving is part of the candidate; it lives in a module of its own only for its size.
 __all__ = [
@@ -72,6 +73,7 @@ class ArtifactRole(Word):
     REFERENCE = "Reference"
     DOCS = "Docs"
     MODEL_CARD = "ModelCard"
+    SIGNATURE = "Signature"
     SBOM = "SBOM"
 
 
@@ -251,6 +253,8 @@ class Candidate(SpecModel):
     """The model's name, version and format."""
     artifacts: Annotated[tuple[Artifact, ...], ListOf(32, minimum=1)]
     """The files of the bundle, each with its digest."""
+    signature: Signature | None = None
+    """How the bundle is signed. Not at all when not set, unless the policy requires it."""
     provenance: Provenance
     """Where the model came from. A verification Job compares seed and commit with the model's own
     metadata, where it has them; the rest is recorded and signed."""
@@ -264,6 +268,19 @@ class Candidate(SpecModel):
             at="artifacts",
             wrong="there must be exactly one model file",
             allowed="one artifact with role: Model",
+        ),
+        Rule(
+            cel=(
+                "self.artifacts.filter(a, a.role == 'Signature').size()"
+                " == (has(self.signature) ? 1 : 0)"
+            ),
+            holds=lambda self: (
+                sum(a.role is ArtifactRole.SIGNATURE for a in self.artifacts)
+                == (self.signature is not None)
+            ),
+            at="artifacts",
+            wrong="a signature and its file belong together",
+            allowed="signature: {} and one artifact with role: Signature, or neither",
         ),
     )
 

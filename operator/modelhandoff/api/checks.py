@@ -42,6 +42,7 @@ class CheckName(StrEnum):
     """The checks, in the order in which they are made. A name is never changed."""
 
     ARTIFACTS = "Artifacts"
+    SIGNATURE = "Signature"
     MODEL_FORMAT = "ModelFormat"
     MODEL_LOADS = "ModelLoads"
     MODEL_METADATA = "ModelMetadata"
@@ -56,6 +57,7 @@ class CheckName(StrEnum):
 
 ARTIFACT_CHECKS = (
     CheckName.ARTIFACTS,
+    CheckName.SIGNATURE,
     CheckName.MODEL_FORMAT,
     CheckName.MODEL_LOADS,
     CheckName.MODEL_METADATA,

@@ -16,6 +16,7 @@ from modelhandoff.api.names import API_VERSION
 from modelhandoff.api.quantities import HINT, Duration, HttpUrl, Label63, ListOf, Text, Timestamp
 from modelhandoff.api.rollout_spec import Capacity, Decision, OnMetricsUnknown, Warmup
 from modelhandoff.api.serving import Startup
+from modelhandoff.api.signature import MAX_KEYS, TrustedKey
 
 
 class MetricSource(SpecModel):
@@ -125,6 +126,10 @@ class PolicySpec(SpecModel):
     allow_pickle: bool = False
     """Whether models may have a format that is loaded by unpickling, SKLearn or Torch: whoever
     makes such a file runs code in the serving pod."""
+    require_signature: bool = False
+    """Whether every bundle must be signed."""
+    trusted_keys: Annotated[tuple[TrustedKey, ...], ListOf(MAX_KEYS, key="name")] = ()
+    """Keys that bundles may be signed with; a handoff chooses its own when empty."""
     allow_direct_initial: bool = True
     """Whether a first version may serve without a baseline to compare with."""
     approvals: PolicyApprovals = PolicyApprovals()

@@ -29,6 +29,7 @@ def policy_violations(
         *_images(spec, policy),
         *_artifacts(spec, policy),
         *_format(spec, policy),
+        *_signature(spec, policy),
         *_limits(spec, policy),
         *_approvals(spec, policy),
         *_source(spec, policy, other_sources),
@@ -104,6 +105,31 @@ def _format(spec: ModelHandoffSpec, policy: PolicySpec) -> Iterable[InvalidInput
             declared,
             ", ".join(f for f in ModelFormat if f not in PICKLED),
         )
+
+
+def _signature(spec: ModelHandoffSpec, policy: PolicySpec) -> Iterable[InvalidInputError]:
+    path, signature = "spec.candidate.signature", spec.candidate.signature
+    if signature is None:
+        if policy.require_signature:
+            allowed = "signature: {} and an artifact with role: Signature"
+            yield InvalidInputError(
+                path, "the policy wants the bundle signed", "no signature", allowed
+            )
+        return
+    if not signature.keys:
+        yield InvalidInputError(
+            f"{path}.keys",
+            "there is no key to check the signature with",
+            "no key",
+            "keys, or a policy with trustedKeys",
+        )
+    trusted = {key.public_key.strip() for key in policy.trusted_keys}
+    for index, key in enumerate(signature.keys):
+        if trusted and key.public_key.strip() not in trusted:
+            names = ", ".join(known.name for known in policy.trusted_keys)
+            yield InvalidInputError(
+                f"{path}.keys[{index}]", "the policy does not trust this key", key.name, names
+            )
 
 
 def _limits(spec: ModelHandoffSpec, policy: PolicySpec) -> Iterable[InvalidInputError]:

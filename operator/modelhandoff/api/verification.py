@@ -34,7 +34,8 @@ def needed(spec: ModelHandoffSpec) -> bool:
     """
     api = spec.contracts.api
     return bool(
-        spec.acceptance
+        spec.candidate.signature
+        or spec.acceptance
         or spec.governance
         or spec.contracts.data
         or api.inputs

@@ -35,6 +35,7 @@ def asked(bundle: Bundle) -> tuple[CheckName, ...]:
     governance = spec.governance
     wanted = {
         CheckName.ARTIFACTS: True,
+        CheckName.SIGNATURE: spec.candidate.signature is not None,
         CheckName.MODEL_FORMAT: True,
         CheckName.MODEL_LOADS: onnx,
         CheckName.MODEL_METADATA: onnx,
@@ -61,6 +62,7 @@ class Bench:
         """Every check by name."""
         return {
             CheckName.ARTIFACTS: lambda: formats.artifacts(self.bundle),
+            CheckName.SIGNATURE: self.signature,
             CheckName.MODEL_FORMAT: lambda: formats.model_format(self.bundle),
             CheckName.MODEL_LOADS: self.load,
             CheckName.MODEL_METADATA: self.metadata,
@@ -193,6 +195,12 @@ class Bench:
         assert governance is not None, "asked for only with a model card"
         assert governance.model_card is not None, "asked for only with a model card"
         return card.model_card(path, governance.model_card.required_sections)
+
+    def signature(self) -> Found:
+        """Who signed the bundle."""
+        from modelhandoff.verify.signature import signature
+
+        return signature(self.bundle)
 
     def sbom(self) -> Found:
         """The bill of materials."""
