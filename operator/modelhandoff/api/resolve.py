@@ -141,8 +141,10 @@ def _signed(merged: dict[str, Any], policy: PolicySpec) -> dict[str, Any]:
 def _trusting(merged: dict[str, Any], policy: PolicySpec) -> dict[str, Any]:
     """The spec with the policy's keys where the handoff is signed and names none."""
     candidate = merged.get("candidate")
-    signature = candidate.get("signature") if isinstance(candidate, Mapping) else None
-    if not policy.trusted_keys or not isinstance(signature, Mapping) or "keys" in signature:
+    if not policy.trusted_keys or not isinstance(candidate, Mapping):
+        return merged
+    signature = candidate.get("signature")
+    if not isinstance(signature, Mapping) or "keys" in signature:
         return merged
     keys = [key.model_dump(mode="json", by_alias=True) for key in policy.trusted_keys]
     return {**merged, "candidate": {**candidate, "signature": {**signature, "keys": keys}}}

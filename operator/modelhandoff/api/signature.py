@@ -32,8 +32,10 @@ class TrustedKey(SpecModel):
 
 
 class Signature(SpecModel):
-    """How the bundle is signed: OpenSSF model signing with a key, in the artifact with role
-    Signature. It covers every other artifact, under the name in which it is fetched.
+    """How the bundle is signed: OpenSSF model signing with a key.
+
+    The signature is the artifact with role Signature. It covers every other artifact, under the
+    name by which it is fetched.
     """
 
     keys: Annotated[tuple[TrustedKey, ...], ListOf(MAX_KEYS, key="name")] = ()

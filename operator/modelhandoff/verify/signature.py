@@ -127,13 +127,14 @@ def _verify(path: Path, key: TrustedKey, files: Mapping[str, Path]) -> None:
     except ImportError as error:
         raise Inconclusive(f"this image cannot check signatures: {error}") from None
     beside = [other for other in path.parent.iterdir() if other.name not in files]
-    settings = hashing.Config().use_file_serialization(
+    settings = hashing.Config().use_file_serialization(  # type: ignore[no-untyped-call]
         hashing_algorithm="sha256", ignore_paths=beside
     )
     with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
         file.write(key.public_key)
         file.flush()
-        checker = verifying.Config().use_elliptic_key_verifier(public_key=Path(file.name))
+        checker = verifying.Config()  # type: ignore[no-untyped-call]
+        checker.use_elliptic_key_verifier(public_key=Path(file.name))
         try:
             checker.set_hashing_config(settings).verify(path.parent, path)
         except InvalidSignature:

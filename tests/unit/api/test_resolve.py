@@ -322,3 +322,23 @@ def test_a_stricter_handoff_stays_as_strict_as_it_is():
     assert resolved.approvals is not None
     assert resolved.approvals.expires_after == timedelta(hours=1)
     assert resolved.approvals.separate_author
+
+
+def signed_spec(**signature: Any) -> dict[str, Any]:
+    artifacts = [
+        {"role": "Model", "uri": "https://models.example/model.onnx", "digest": DIGEST},
+        {"role": "Signature", "uri": "https://models.example/model.sig", "digest": DIGEST},
+    ]
+    return spec(candidate={"artifacts": artifacts, "signature": signature})
+
+
+def test_the_keys_that_the_policy_trusts_are_frozen_with_the_spec():
+    pem = "-----BEGIN PUBLIC KEY-----\n" + "A" * 48 + "\n-----END PUBLIC KEY-----\n"
+    policy = PolicySpec.model_validate({"trustedKeys": [{"name": "release", "publicKey": pem}]})
+    found = resolve(signed_spec(), policy).candidate.signature
+    assert found is not None
+    assert [(key.name, key.public_key) for key in found.keys] == [("release", pem)]
+    own = resolve(signed_spec(keys=[{"name": "mine", "publicKey": pem}]), policy)
+    assert own.candidate.signature is not None
+    assert [key.name for key in own.candidate.signature.keys] == ["mine"]
+    assert resolve(spec(), policy).candidate.signature is None
