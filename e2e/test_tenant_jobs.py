@@ -37,12 +37,13 @@ def again(code: str, within: str = "1m") -> Raw:
 
 
 def test_a_passing_test_and_a_model_made_again_let_the_candidate_through(case: Case) -> None:
-    case.apply("v1", unit(f"{LOOKS}; {ONE_CASE}"), again(METRICS % 0.92))
+    case.apply("v1", unit(f"{LOOKS}; {ONE_CASE}"), again(f"print('epoch 9'); {METRICS % 0.92}"))
     status = case.wait("Promoted")
 
     jobs = {job["name"]: job for job in case.attempt()["status"]["jobs"]}
     assert jobs["Test/unit"]["numbers"]["tests"] == 1
     assert jobs["Reproduction"]["numbers"]["auc"] == 0.92
+    assert jobs["Reproduction"]["log"] == "epoch 9"
     assert condition(status, "Reproduced")["status"] == "True"
     assert condition(status, "AcceptancePassed")["status"] == "True"
 

@@ -78,6 +78,22 @@ async def test_a_test_runs_after_the_checks_and_before_any_pod_and_is_kept(logge
     assert logged.condition("Reproduced")["reason"] == "NotDeclared"
 
 
+async def test_the_end_of_the_log_is_kept_whatever_its_length(logged: World) -> None:
+    def strike(write: object) -> None:
+        if getattr(write, "kind", "") == "Pod" and "-test-0" in getattr(write, "name", ""):
+            long = b"\xff\x00" * 200_000 + b"\nepoch 9\n"
+            logged.actors.logs[NAMESPACE, getattr(write, "name", "")] = long
+
+    logged.server.on_write.append(strike)
+    await logged.start()
+    await logged.apply(asking(V1))
+    await end(logged, "Promoted")
+
+    (kept,) = logged.attempt()["status"]["jobs"]
+    assert 0 < len(kept["log"]) <= 2048
+    assert "\0" not in kept["log"]
+
+
 EMPTY = JobReport(found=True, numbers={"tests": 0.0}).model_dump_json(by_alias=True)
 NO_FILE = JobReport(found=False).model_dump_json(by_alias=True)
 OFF = JobReport(found=True, numbers={"auc": 0.8}).model_dump_json(by_alias=True)

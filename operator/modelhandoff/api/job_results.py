@@ -14,6 +14,8 @@ from modelhandoff.api.quantities import Timestamp, Word63
 
 REPORT_FORMAT: Literal["modelhandoff.dev/job-report/v1"] = "modelhandoff.dev/job-report/v1"
 MAX_JOBS = MAX_TESTS + 1
+MAX_LOG_TAIL = 2048
+"""Most characters of a log's end that are kept."""
 
 
 class JobReport(StatusModel):
@@ -48,7 +50,9 @@ class JobResult(StatusModel):
     reason: Annotated[str, StringConstraints(max_length=63)] = ""
     """Why, as one word."""
     message: Message = ""
-    """What was found; of a container that failed with the end of its log."""
+    """What was found; of a container that failed with its last words."""
+    log: Annotated[str, StringConstraints(max_length=MAX_LOG_TAIL)] | None = None
+    """The end of the container's log; absent when it wrote none or it could not be read."""
     numbers: Numbers = Field(default_factory=dict)
     """Numbers to it, by name."""
 

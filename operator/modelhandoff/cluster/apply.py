@@ -20,6 +20,7 @@ from modelhandoff.cluster.reports import Reporter
 from modelhandoff.cluster.routing import RouteWriter
 from modelhandoff.cluster.settings import ClusterSettings
 from modelhandoff.cluster.store import Store
+from modelhandoff.cluster.tenant_jobs import read_tail, with_log
 from modelhandoff.cluster.verification import read_checks
 from modelhandoff.cluster.workloads import Workshop
 from modelhandoff.cluster.writing import Writer
@@ -39,6 +40,7 @@ from modelhandoff.rollout.actions import (
     KeepReport,
     MarkWorkload,
     RecordChecks,
+    RecordJob,
     ReleaseWorkload,
     RemoveFinalizer,
     RunTenantJob,
@@ -115,6 +117,14 @@ async def apply(  # noqa: PLR0917 (the five things every write needs, and who wr
                 ATTEMPT,
                 action.name,
                 {**action.status, **told},
+                resource_version=action.resource_version,
+            )
+        case RecordJob():
+            log = await read_tail(client, shop.namespace, action.pod)
+            await shop.writer.replace_status(
+                ATTEMPT,
+                action.name,
+                with_log(action.status, action.result, log),
                 resource_version=action.resource_version,
             )
         case RunTenantJob():

@@ -172,8 +172,10 @@ class Client:
                 return Listing(tuple(items), str(meta.get("resourceVersion", "")))
             query = {**query, "continue": meta["continue"]}
 
-    async def log(self, namespace: str, pod: str, container: str, *, limit: int) -> bytes:
-        """The first ``limit`` bytes of a container's log.
+    async def log(
+        self, namespace: str, pod: str, container: str, *, limit: int, lines: int = 0
+    ) -> bytes:
+        """The first ``limit`` bytes of a container's log, or of its last ``lines``.
 
         Raises:
             GoneError: there is no such pod (any more).
@@ -181,6 +183,8 @@ class Client:
         """
         path = POD.path(namespace, pod, "log")
         query = {"container": container, "limitBytes": str(limit)}
+        if lines:
+            query["tailLines"] = str(lines)
         return (await self._text(_Request("get", "GET", POD, path, query))).encode()
 
     # Writes

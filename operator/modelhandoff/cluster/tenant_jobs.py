@@ -1,4 +1,4 @@
-"""The tenant's own Jobs as manifests. Pure.
+"""The tenant's own Jobs as manifests, which is pure, and the end of their logs.
 
 The tenant's container is an init container: it has ended before our collector, the pod's container,
 reads what it left. So nothing of it can speak for the collector, and neither needs a token.
@@ -7,17 +7,21 @@ reads what it left. So nothing of it can speak for the collector, and neither ne
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from modelhandoff.api import names
 from modelhandoff.api.acceptance_jobs import RESULTS_DIR, AcceptanceTest, Reproduction
 from modelhandoff.api.handoff import ModelHandoffSpec
+from modelhandoff.api.job_results import MAX_LOG_TAIL
 from modelhandoff.api.tenant_jobs import TenantJob, tenant_job_budget
+from modelhandoff.cluster.client import Client
 from modelhandoff.cluster.identity import Identity
 from modelhandoff.cluster.jobs import CHECK, WORK, job, worker
 from modelhandoff.cluster.mounts import volumes
 from modelhandoff.cluster.pods import FETCH, MODEL_DIR, container_security, fetch_container
 from modelhandoff.cluster.settings import ClusterSettings
+from modelhandoff.errors import FencedError, HandoffError
 from modelhandoff.rollout.diagnosis import FETCH_MISMATCH
 
 Raw = dict[str, Any]
@@ -26,6 +30,9 @@ _COLLECTOR_RESOURCES: Raw = {
     "requests": {"cpu": "50m", "memory": "64Mi"},
     "limits": {"memory": "256Mi"},
 }
+_MAX_READ = 64 * 1024
+"""Most bytes that are read of a log's last lines, which may be of any length."""
+_LINES = 20
 _RESULTS: Raw = {"name": "results", "mountPath": RESULTS_DIR}
 
 
@@ -99,3 +106,26 @@ def _collector(asked: AcceptanceTest | Reproduction, settings: ClusterSettings) 
         resources=_COLLECTOR_RESOURCES,
         mounts=[{**_RESULTS, "readOnly": True}],
     )
+
+
+async def read_tail(client: Client, namespace: str, pod: str) -> str:
+    """The end of what the tenant's container wrote; "" when nobody can say.
+
+    Nothing is decided on it, so nothing waits for it either.
+    """
+    try:
+        log = await client.log(namespace, pod, WORK, limit=_MAX_READ, lines=_LINES)
+    except FencedError:
+        raise
+    except HandoffError:
+        return ""
+    text = log.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text.strip()[-MAX_LOG_TAIL:]
+
+
+def with_log(status: Mapping[str, Any], result: str, log: str) -> Raw:
+    """An attempt's status with the end of a log at one of its results."""
+    if not log:
+        return dict(status)
+    jobs = [{**job, "log": log} if job["name"] == result else job for job in status["jobs"]]
+    return {**status, "jobs": jobs}

@@ -298,11 +298,17 @@ def _work(pods: Iterable[Raw], reporter: str) -> WorkView | None:
                 started_at=moment(ended.get("startedAt")),
                 ended_at=moment(ended.get("finishedAt")),
                 exit_code=int(ended.get("exitCode", -1)),
-                said=_words(ended) if int(ended.get("exitCode", -1)) else "",
+                said=_said(ended) if int(ended.get("exitCode", -1)) else "",
             )
         if running is not None:
             found = WorkView(started_at=moment(running.get("startedAt")))
     return found
+
+
+def _said(ended: Raw) -> str:
+    """The end of a log as it was written, line by line; the kubelet has bounded it."""
+    log = str(ended.get("message") or "").strip()[-MAX_TEXT:]
+    return log if log and ended.get("reason") != "OOMKilled" else _words(ended)
 
 
 def _disturbed(raw: Raw) -> bool:

@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from modelhandoff.api.checks import CheckState
-from modelhandoff.report.document import Block, Code, Heading, Mark, Paragraph, Row, Table, Tone
+from modelhandoff.report.document import (
+    Block,
+    Code,
+    Heading,
+    Listing,
+    Mark,
+    Paragraph,
+    Row,
+    Table,
+    Tone,
+)
 from modelhandoff.report.export import Attempt
 from modelhandoff.report.words import moment
 
@@ -36,6 +46,10 @@ def checks(attempt: Attempt) -> Iterator[Block]:
     if state.checks_problem:
         yield Paragraph((f"The verification Job left no usable report: {state.checks_problem}",))
     yield Table(("Check", "Result", "What was found"), tuple(_row(one) for one in made))
+    for one in state.jobs:
+        if one.get("log"):
+            yield Paragraph(("The end of the log of ", Code(str(one.get("name"))), ":"))
+            yield Listing(str(one["log"]))
 
 
 def _row(check: Mapping[str, Any]) -> Row:

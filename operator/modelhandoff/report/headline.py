@@ -20,6 +20,7 @@ NOT_THE_MODEL = frozenset(
         Reason.METRICS_MISSING, Reason.BASELINE_MISSING, Reason.BASELINE_NOT_READY,
         Reason.BASELINE_CHANGED, Reason.GPU_MISMATCH, Reason.CHECK_INCONCLUSIVE,
         Reason.REPORT_UNREADABLE, Reason.VERIFICATION_NOT_RUN, Reason.TAMPERED_SPEC,
+        Reason.JOB_NOT_RUN,
     }
 )  # fmt: skip
 """Reasons that say nothing against the candidate."""

@@ -187,6 +187,23 @@ class RunTenantJob:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordJob:
+    """Store what came of a tenant's Job, with the end of its log where that can be read.
+
+    Attributes:
+        status: the attempt's status with the result in it, all but the log.
+        result: name of the result that the log belongs to.
+        pod: whose log it is.
+    """
+
+    name: str
+    resource_version: str
+    status: Mapping[str, Any]
+    result: str
+    pod: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunWarmup:
     """Create the warm-up Job of an attempt."""
 
@@ -235,6 +252,7 @@ Action = (
     | RunVerification
     | RecordChecks
     | RunTenantJob
+    | RecordJob
     | RunWarmup
     | DeleteWarmup
     | DeleteAttempt

@@ -22,11 +22,11 @@ from modelhandoff.api.acceptance_jobs import (
 )
 from modelhandoff.api.checks import CheckState, Unreadable
 from modelhandoff.api.handoff import ModelHandoffSpec
-from modelhandoff.api.job_results import JobReport, read_report
+from modelhandoff.api.job_results import MAX_LOG_TAIL, JobReport, read_report
 from modelhandoff.api.tenant_jobs import TenantJob, tenant_job_budget, tenant_jobs
 from modelhandoff.api.vocabulary import Outcome, Phase, Reason
 from modelhandoff.errors import cut
-from modelhandoff.rollout.actions import Event, RunTenantJob
+from modelhandoff.rollout.actions import Event, RecordJob, RunTenantJob, WriteAttempt
 from modelhandoff.rollout.attempt import AttemptState, moment, stamp
 from modelhandoff.rollout.context import Context, Move
 from modelhandoff.rollout.diagnosis import FETCH_MISMATCH, without_image, without_room
@@ -127,7 +127,7 @@ def _attend(ctx: Context, one: TenantJob, stored: Mapping[str, Any]) -> Move:
         return _store(ctx, stored, _nobodys_fault(said))
     found = _result(ctx, one, job)
     if found is not None:
-        return _store(ctx, stored, found)
+        return _store(ctx, stored, found, job)
     if left <= 0:
         said = f"the Job {name} has not ended in time: {_last_words(job)}"
         return _store(ctx, stored, _nobodys_fault(said))
@@ -144,18 +144,32 @@ def _attend(ctx: Context, one: TenantJob, stored: Mapping[str, Any]) -> Move:
     return Move(reason=Reason.VERIFYING, sentence=sentence, wait=left)
 
 
-def _store(ctx: Context, stored: Mapping[str, Any], found: _Result) -> Move:
+def _store(
+    ctx: Context, stored: Mapping[str, Any], found: _Result, job: JobView | None = None
+) -> Move:
+    """Store a result, before it is judged.
+
+    The kubelet keeps the end of a log in the pod's status where a container failed; of one that
+    ended well it has to be read.
+    """
+    said = job.work.said if job is not None and job.work is not None else ""
     told = {
         **stored,
         "state": str(found.state),
         "reason": str(found.reason),
         "message": cut(found.message, _MOST),
         "numbers": dict(found.numbers),
+        **({"log": said[-MAX_LOG_TAIL:]} if said else {}),
     }
     jobs = tuple(told if one is stored else one for one in ctx.state.jobs)
     line = f"{told['name']}: {found.state}. {found.message}"
-    state = ctx.state.but(jobs=jobs).note(ctx.now, line)
-    return Move(ctx.write(state), reason=Reason.VERIFYING, sentence=cut(line, _MOST))
+    write = ctx.write(ctx.state.but(jobs=jobs).note(ctx.now, line))
+    action: WriteAttempt | RecordJob = write
+    if job is not None and job.reporter:
+        action = RecordJob(
+            write.name, write.resource_version, write.status, told["name"], job.reporter
+        )
+    return Move(action, reason=Reason.VERIFYING, sentence=cut(line, _MOST))
 
 
 def _judged(ctx: Context, stored: Mapping[str, Any]) -> Move:

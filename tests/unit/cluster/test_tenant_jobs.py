@@ -12,6 +12,7 @@ from modelhandoff.api.resolve import resolve
 from modelhandoff.api.tenant_jobs import tenant_jobs
 from modelhandoff.cluster import views
 from modelhandoff.cluster.objects import render, thaw
+from modelhandoff.cluster.tenant_jobs import with_log
 from tests import builders
 from tests.unit.cluster.raw import ATTEMPT_NAME, NS, SETTINGS, WHO
 
@@ -164,10 +165,10 @@ def ended(code, said="", reason="Error"):
 
 
 def test_a_container_that_failed_is_told_with_the_end_of_its_log_and_its_time():
-    work = views.job(JOB, [pod("a1", ended(3, "assert 3 == 4"))]).work
+    work = views.job(JOB, [pod("a1", ended(3, "E\n  assert 3 == 4\n"))]).work
 
     assert work is not None
-    assert (work.exit_code, work.said) == (3, "assert 3 == 4")
+    assert (work.exit_code, work.said) == (3, "E\n  assert 3 == 4")
     assert work.ended_at is not None
     assert work.started_at is not None
     assert work.ended_at - work.started_at == timedelta(seconds=12)
@@ -202,6 +203,16 @@ def test_what_reported_counts_although_its_node_goes_away_afterwards():
 
     assert found.work is not None
     assert found.work.exit_code == 0
+
+
+def test_a_log_is_stored_with_the_result_that_it_belongs_to():
+    status = {"phase": "Verifying", "jobs": [{"name": "Test/unit"}, {"name": "Reproduction"}]}
+
+    assert with_log(status, "Reproduction", "epoch 9")["jobs"] == [
+        {"name": "Test/unit"},
+        {"name": "Reproduction", "log": "epoch 9"},
+    ]
+    assert with_log(status, "Reproduction", "") == status
 
 
 def test_a_pod_that_was_evicted_is_told_in_the_kubelets_words():

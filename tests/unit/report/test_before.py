@@ -55,13 +55,38 @@ def test_a_candidate_that_passed_shows_its_measurements_first():
     )
 
 
+def test_the_tenants_own_jobs_stand_beside_the_checks_with_the_end_of_their_logs():
+    job = {
+        "name": "Reproduction",
+        "job": "fraud-reproduce",
+        "since": "2026-11-25T01:00:00Z",
+        "state": "Failed",
+        "reason": "ReproductionDiffers",
+        "message": "auc: got 0.8; allowed 0.91 +- 0.02",
+        "numbers": {"auc": 0.8, "seconds": 1800.0},
+        "log": "epoch 1\n```\n# epoch 2",
+    }
+    state = untouched(Outcome.REJECT, "ReproductionDiffers", "auc: got 0.8").but(
+        checks=PASSED, jobs=(job,)
+    )
+
+    text = written(state)
+
+    assert sections(text)[0] == "Checks before traffic"
+    assert "auc: got 0.8; allowed 0.91 +- 0.02 (auc 0.8; seconds 1800)" in text
+    assert "epoch 1\n```\n# epoch 2" in text
+    assert "epoch 2" not in str(sections(text))
+    assert "Compare data, seed and libraries of both trainings" in text
+
+
 def test_without_checks_and_signatures_nothing_is_said_of_them():
     found = sections(written(ended(DRIFTED, Outcome.ROLLBACK, "HarmDetected")))
     assert not {"Checks before traffic", "Approvals"} & set(found)
 
 
 @pytest.mark.parametrize(
-    "reason", ["CheckInconclusive", "VerificationNotRun", "ReportUnreadable", "TamperedSpec"]
+    "reason",
+    ["CheckInconclusive", "VerificationNotRun", "ReportUnreadable", "TamperedSpec", "JobNotRun"],
 )
 def test_a_check_that_could_not_be_made_is_not_the_models_fault(reason):
     state = untouched(Outcome.INCONCLUSIVE, reason, "The Job ran out of memory.")

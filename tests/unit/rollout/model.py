@@ -36,6 +36,7 @@ from modelhandoff.rollout.actions import (
     DeleteWorkload,
     MarkWorkload,
     RecordChecks,
+    RecordJob,
     ReleaseWorkload,
     RemoveFinalizer,
     RunTenantJob,
@@ -325,6 +326,14 @@ class Model:
                     status={**json.loads(json.dumps(action.status)), **told},
                     resource_version=self.version(),
                 )
+            case RecordJob():
+                old = self.attempts[action.name]
+                if old.resource_version != action.resource_version:
+                    raise StaleWriteError
+                self.attempts[action.name] = dataclasses.replace(
+                    old, status=json.loads(json.dumps(action.status)),
+                    resource_version=self.version(),
+                )  # fmt: skip
             case RunTenantJob():
                 self.jobs[action.job] = JobView(action.job, False, False, started_at=self.now)
             case RunWarmup():

@@ -14,10 +14,11 @@ from modelhandoff.rollout.actions import (
     ApplyWorkload,
     DeleteWarmup,
     RecordChecks,
+    RecordJob,
     RunTenantJob,
     WriteAttempt,
 )
-from modelhandoff.rollout.snapshot import PodView, WorkView
+from modelhandoff.rollout.snapshot import FreezeView, PodView, WorkView
 from tests.builders import IMAGE, spec
 from tests.unit.rollout.model import Model
 
@@ -164,6 +165,38 @@ def test_a_test_that_does_not_pass_is_the_end_with_its_own_reason(report, work, 
     rejected(model, reason, "Test/unit: ", words)
     assert condition(model, "AcceptancePassed")["status"] == "False"
     assert condition(model, "AcceptancePassed")["reason"] == reason
+
+
+def test_the_end_of_the_log_of_a_container_that_failed_is_kept_line_by_line():
+    model = asking(UNIT)
+    leave(model, "-test-0", "", code=1, said="E\n  assert 3 == 4")
+
+    model.run()
+
+    assert model.state.jobs[0]["log"] == "E\n  assert 3 == 4"
+    assert "E assert 3 == 4" in model.status["message"]
+
+
+def test_of_one_that_ended_well_the_log_is_read_when_the_result_is_stored():
+    model = asking(UNIT)
+
+    model.run()
+
+    (record,) = [w for w in model.writes if isinstance(w, RecordJob)]
+    assert (record.result, record.pod) == ("Test/unit", f"{job_of(model)}-x")
+    assert record.status["jobs"][0]["state"] == "Passed"
+
+
+def test_a_freeze_holds_the_pods_and_not_the_tests():
+    model = asking(UNIT)
+    end = model.now + timedelta(hours=5)
+    model.freezes = (FreezeView(model.now - timedelta(hours=1), end, "end of the year"),)
+
+    model.run()
+
+    assert model.state.jobs[0]["state"] == "Passed"
+    assert "starts when the freeze ends" in model.status["message"]
+    assert model.workloads == {}
 
 
 def test_of_a_long_log_the_end_is_told():
