@@ -35,6 +35,11 @@ FOLDERS = {
 """Where the fetching container has its volumes: below, one folder for each name."""
 
 
+PULL_SECRETS = PurePosixPath("/var/run/modelhandoff/pull-secrets")
+"""The same for the Secrets that a registry is asked with."""
+LOGIN_FILE = "config.json"
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A blob of a registry.

@@ -199,7 +199,7 @@ class Serving(SpecModel):
     tolerations: Annotated[tuple[Toleration, ...], ListOf(16)] = ()
     """Node taints that the pods accept."""
     image_pull_secrets: Annotated[tuple[LocalObject, ...], ListOf(8, key="name")] = ()
-    """Secrets for pulling the image, in the handoff's namespace."""
+    """Secrets for pulling the image, and artifacts from registries, in the handoff's namespace."""
     service_account_name: ObjectName | None = None
     """Service account of the pods; its token is not mounted."""
 

@@ -1,24 +1,44 @@
-"""The volumes that artifacts lie on: claims and ConfigMaps, for the fetching container. Pure."""
+"""What the fetching container mounts: claims, ConfigMaps, and a registry's pull secrets. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from modelhandoff.api.addresses import CLAIM, FOLDERS, Mounted, parse_mounted
-from modelhandoff.api.candidate import Artifact
+from modelhandoff.api.addresses import (
+    CLAIM,
+    FOLDERS,
+    LOGIN_FILE,
+    PULL_SECRETS,
+    Mounted,
+    parse_mounted,
+)
+from modelhandoff.api.candidate import Artifact, ArtifactSource
+from modelhandoff.api.serving import Serving
 
 Raw = dict[str, Any]
 
 
-def volumes(artifacts: Iterable[Artifact]) -> list[Raw]:
-    """One volume per claim and ConfigMap; none for artifacts that lie elsewhere.
+def volumes(artifacts: Sequence[Artifact], serving: Serving) -> list[Raw]:
+    """One volume per claim, ConfigMap and pull secret; none for artifacts over https.
 
     A ConfigMap is optional for the kubelet, and only the keys that are named are mounted: one
     that is missing is then reported by the fetcher, in a sentence, where a pod would otherwise
-    wait for ever and only its events would say what for.
+    wait for ever and only its events would say what for. Pull secrets are optional as they are
+    for images.
     """
-    return [
+    secrets = [
+        {
+            "name": f"pull-secret-{number}",
+            "secret": {
+                "secretName": name,
+                "optional": True,
+                "items": [{"key": ".dockerconfigjson", "path": LOGIN_FILE}],
+            },
+        }
+        for number, name in enumerate(_pull_secrets(artifacts, serving))
+    ]
+    return secrets + [
         {"name": volume, "persistentVolumeClaim": {"claimName": name, "readOnly": True}}
         if scheme == CLAIM
         else {
@@ -33,12 +53,26 @@ def volumes(artifacts: Iterable[Artifact]) -> list[Raw]:
     ]
 
 
-def mounts(artifacts: Iterable[Artifact]) -> list[Raw]:
+def mounts(artifacts: Sequence[Artifact], serving: Serving) -> list[Raw]:
     """Where the fetching container finds them, read-only."""
-    return [
+    secrets = [
+        {
+            "name": f"pull-secret-{number}",
+            "mountPath": f"{PULL_SECRETS}/{name}",
+            "readOnly": True,
+        }
+        for number, name in enumerate(_pull_secrets(artifacts, serving))
+    ]
+    return secrets + [
         {"name": volume, "mountPath": f"{FOLDERS[scheme]}/{name}", "readOnly": True}
         for volume, scheme, name, _ in _named(artifacts)
     ]
+
+
+def _pull_secrets(artifacts: Iterable[Artifact], serving: Serving) -> tuple[str, ...]:
+    if not any(artifact.source is ArtifactSource.OCI for artifact in artifacts):
+        return ()
+    return tuple(secret.name for secret in serving.image_pull_secrets)
 
 
 def _named(artifacts: Iterable[Artifact]) -> list[tuple[str, str, str, list[str]]]:

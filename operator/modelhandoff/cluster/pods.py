@@ -79,12 +79,12 @@ def pod_template(
             "enableServiceLinks": False,
             "securityContext": pod_security(),
             "terminationGracePeriodSeconds": settings.drain_seconds + settings.shutdown_seconds,
-            "initContainers": [fetch_container(spec.candidate.artifacts, settings)],
+            "initContainers": [fetch_container(spec.candidate.artifacts, serving, settings)],
             "containers": [_server(spec, settings)],
             "volumes": [
                 {"name": "model", "emptyDir": {}},
                 {"name": "tmp", "emptyDir": {}},
-                *volumes(spec.candidate.artifacts),
+                *volumes(spec.candidate.artifacts, serving),
             ],
             **_scheduling(serving),
             **_optional(serving),
@@ -92,7 +92,9 @@ def pod_template(
     }
 
 
-def fetch_container(artifacts: tuple[Artifact, ...], settings: ClusterSettings) -> Raw:
+def fetch_container(
+    artifacts: tuple[Artifact, ...], serving: Serving, settings: ClusterSettings
+) -> Raw:
     """The init container: the bytes that it checked are the bytes that are served.
 
     Its pod needs the ``volumes`` of the same artifacts.
@@ -129,7 +131,7 @@ def fetch_container(artifacts: tuple[Artifact, ...], settings: ClusterSettings) 
         "volumeMounts": [
             {"name": "model", "mountPath": MODEL_DIR},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a mount point of the pod's own)
-            *mounts(artifacts),
+            *mounts(artifacts, serving),
         ],
     }
 

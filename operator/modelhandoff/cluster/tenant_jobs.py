@@ -49,14 +49,17 @@ def tenant_job(
             # A test that fails is not repeated until it passes.
             {"containerName": WORK, "operator": "NotIn", "values": [0]},
         ],
-        init=[fetch_container(spec.candidate.artifacts, settings), _work(one.asked)],
+        init=[
+            fetch_container(spec.candidate.artifacts, spec.candidate.serving, settings),
+            _work(one.asked),
+        ],
         container=_collector(one.asked, settings),
         volumes=[
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
             # Its own: nothing that it leaves there lies in the way of ours.
             {"name": "scratch", "emptyDir": {}},
             {"name": "results", "emptyDir": {"sizeLimit": "256Mi"}},
-            *volumes(spec.candidate.artifacts),
+            *volumes(spec.candidate.artifacts, spec.candidate.serving),
         ],
     )
     secrets = spec.candidate.serving.image_pull_secrets

@@ -57,12 +57,12 @@ def verification_job(spec: ModelHandoffSpec, who: Identity, settings: ClusterSet
         who,
         seconds=int(job_budget(spec).total_seconds()),
         fails_on=[{"containerName": FETCH, "operator": "In", "values": [FETCH_MISMATCH]}],
-        init=[fetch_container(spec.candidate.artifacts, settings)],
+        init=[fetch_container(spec.candidate.artifacts, spec.candidate.serving, settings)],
         container=_checker(memory, settings),
         volumes=[
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
             {"name": "spec", "configMap": {"name": name}},
-            *volumes(spec.candidate.artifacts),
+            *volumes(spec.candidate.artifacts, spec.candidate.serving),
         ],
     )
     made["metadata"]["annotations"] = {names.ANNOTATION_SPEC_DIGEST: sha256(document.encode())}

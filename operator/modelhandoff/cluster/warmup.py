@@ -40,9 +40,9 @@ def warmup_job(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings)
         seconds=budget + _ALLOWANCE_SECONDS,
         # An answer that is wrong says something about the model.
         fails_on=[{"containerName": WARMUP, "operator": "NotIn", "values": [0]}],
-        init=[fetch_container(examples, settings)] if examples else [],
+        init=[fetch_container(examples, spec.candidate.serving, settings)] if examples else [],
         container=_sender(spec, who, settings, budget),
-        volumes=[{"name": "tmp", "emptyDir": {}}, *volumes(examples)],
+        volumes=[{"name": "tmp", "emptyDir": {}}, *volumes(examples, spec.candidate.serving)],
     )
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from modelhandoff.api.addresses import CLAIM, CONFIG_MAP, FOLDERS
+from modelhandoff.api.addresses import CLAIM, CONFIG_MAP, FOLDERS, PULL_SECRETS
 
 CONFIGMAPS: Final = Path(FOLDERS[CONFIG_MAP])
 CLAIMS: Final = Path(FOLDERS[CLAIM])
+SECRETS: Final = Path(PULL_SECRETS)
 Resolver = Callable[[str, int], list[str]]
 Dial = Callable[[tuple[str, int], float], socket.socket]
 
@@ -63,7 +64,8 @@ class Access:
         dial: opens the connection to an address that was checked.
         tls: makes the context that a server has to prove its name to.
         clock: monotonic seconds.
-        tokens: of registries, by where they were asked for; filled on the way.
+        secrets: directory where pull secrets are mounted, one directory each.
+        proofs: ``Authorization`` that a registry took, by repository; filled on the way.
         manifests: of registries, by address: one is asked for once, since registries count pulls.
     """
 
@@ -75,7 +77,8 @@ class Access:
     dial: Dial = socket.create_connection
     tls: Callable[[], ssl.SSLContext] = ssl.create_default_context
     clock: Callable[[], float] = time.monotonic
-    tokens: dict[str, str] = field(default_factory=dict)
+    secrets: Path = SECRETS
+    proofs: dict[str, str] = field(default_factory=dict)
     manifests: dict[str, bytes] = field(default_factory=dict)
 
 

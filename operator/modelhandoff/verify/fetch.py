@@ -29,7 +29,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
-from modelhandoff.verify.access import CLAIMS, CONFIGMAPS, Access, OtherBytes, Unavailable
+from modelhandoff.verify.access import CLAIMS, CONFIGMAPS, SECRETS, Access, OtherBytes, Unavailable
 from modelhandoff.verify.manifest import BadManifest, Wanted, hash_file, parse_manifest
 from modelhandoff.verify.outcome import TERMINATION_LOG, OneLineParser, write_termination_message
 from modelhandoff.verify.sources import CHUNK, opened
@@ -219,6 +219,7 @@ def _parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespac
     )
     parser.add_argument("--configmaps", type=Path, default=CONFIGMAPS)
     parser.add_argument("--claims", type=Path, default=CLAIMS)
+    parser.add_argument("--pull-secrets", type=Path, default=SECRETS)
     parser.add_argument("--termination-log", type=Path, default=TERMINATION_LOG)
     return parser.parse_args(argv)
 
@@ -236,7 +237,13 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         text = args.manifest
         if text.startswith("@"):
             text = Path(text[1:]).read_text(encoding="utf-8")
-        access = Access(args.configmaps, args.claims, args.timeout, args.allow_http == "true")
+        access = Access(
+            args.configmaps,
+            args.claims,
+            args.timeout,
+            args.allow_http == "true",
+            secrets=args.pull_secrets,
+        )
         budget = Budget(args.max_bytes, time.monotonic() + args.deadline)
         done = fetch_all(parse_manifest(text), args.model_dir, access, budget)
     except (BadManifest, OSError) as error:

@@ -4,8 +4,9 @@ An artifact is one layer, taken as it is and never unpacked. The chain: the mani
 digest it was pinned by, one of its layers has the artifact's digest (and the title, where one is
 named), and the fetcher checks that of the bytes.
 
-Anonymous pulls only. A registry may answer 401 and name a token server; that server, and where a
-blob is redirected to, may be another host only over https and with a public address.
+A registry may answer 401 and name a token server. It is asked as anybody, or with the password of
+a pull secret for this registry, which only goes over TLS. That server, and where a blob is
+redirected to, may be another host only over https and with a public address.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from urllib.parse import urlencode
 
 from modelhandoff.api.addresses import Reference
 from modelhandoff.verify.access import Access, OtherBytes, Readable, Unavailable
+from modelhandoff.verify.credentials import login
 from modelhandoff.verify.web import Body, Refused, got, whole
 
 MAX_MANIFEST: Final = 4 * 1024 * 1024
@@ -144,40 +146,50 @@ def _base(reference: Reference) -> str:
 def _asked(
     reference: Reference, what: str, access: Access, accept: str, *, elsewhere: bool = False
 ) -> Iterator[Body]:
-    """A GET below the repository; with an anonymous token where the registry wants one.
+    """A GET below the repository; with a proof of who asks, where the registry wants one.
 
     A token that has expired meanwhile is replaced by a new one, once.
     """
     base = _base(reference)
     uri = f"{base}{what}"
+    proof = access.proofs.get(base, "")
     try:
-        with got(
-            uri, access, accept=accept, token=access.tokens.get(base, ""), elsewhere=elsewhere
-        ) as body:
+        with got(uri, access, accept=accept, proof=proof, elsewhere=elsewhere) as body:
             yield body
             return
     except Refused as refused:
         if refused.status != 401:
             raise
         challenge = refused.challenge
-    token = access.tokens[base] = _token(reference, challenge, access)
-    try:
-        with got(uri, access, accept=accept, token=token, elsewhere=elsewhere) as body:
+    user = login(reference, access.secrets)
+    if user and reference.plain:
+        raise Unavailable(
+            "a pull secret's password is not sent without TLS; allowed oci://", transient=False
+        )
+    with _refusal(user):
+        proof = access.proofs[base] = _proof(reference, challenge, user, access)
+        with got(uri, access, accept=accept, proof=proof, elsewhere=elsewhere) as body:
             yield body
-    except Refused as refused:
-        if refused.status not in {401, 403}:
-            raise
-        raise _no_pull(refused.status) from None
 
 
-def _token(reference: Reference, challenge: str, access: Access) -> str:
-    """An anonymous token for pulling, from the server that the registry names."""
+def _proof(reference: Reference, challenge: str, user: str, access: Access) -> str:
+    """What a registry wants to be told, by its challenge.
+
+    Args:
+        reference: what is pulled.
+        challenge: ``WWW-Authenticate`` of its answer.
+        user: user and password as the Basic scheme writes them, or "".
+        access: bounds.
+    """
     found = _CHALLENGE.fullmatch(challenge.strip())
     named = dict(_PARAMETER.findall(found[1])) if found else {}
     realm = named.get("realm", "")
+    if found is None and user:
+        return f"Basic {user}"
     if not realm:
         raise Unavailable(
-            "the registry wants a user and password; only anonymous pulls are supported",
+            "the registry wants a user and password; allowed a Secret for it in "
+            "serving.imagePullSecrets",
             transient=False,
         )
     if not reference.plain and not realm.startswith("https://"):
@@ -187,22 +199,28 @@ def _token(reference: Reference, challenge: str, access: Access) -> str:
         wanted["service"] = named["service"]
     uri = f"{realm}{'&' if '?' in realm else '?'}{urlencode(wanted)}"
     home = reference.host.partition(":")[0]
-    try:
-        with got(uri, access, accept="application/json", home=home, elsewhere=True) as body:
-            document = _parsed(whole(body, MAX_TOKEN, "the token", access), "the token")
-    except Refused as refused:
-        if refused.status not in {401, 403}:
-            raise
-        raise _no_pull(refused.status) from None
+    proof = f"Basic {user}" if user else ""
+    with got(
+        uri, access, accept="application/json", proof=proof, home=home, elsewhere=True
+    ) as body:
+        document = _parsed(whole(body, MAX_TOKEN, "the token", access), "the token")
     token = document.get("token") or document.get("access_token")
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise Unavailable("the registry's token server gave no token", transient=False)
-    return token
+    return f"Bearer {token}"
 
 
-def _no_pull(status: int) -> Unavailable:
-    return Unavailable(
-        f"the registry refuses an anonymous pull ({status}): the repository is private, or there "
-        "is none of that name",
-        transient=False,
-    )
+@contextmanager
+def _refusal(user: str) -> Iterator[None]:
+    """Say of a refusal what it means for the person who has to mend it."""
+    try:
+        yield
+    except Refused as refused:
+        if refused.status not in {401, 403}:
+            raise
+        whom = "the user of its pull secret" if user else "an anonymous pull"
+        raise Unavailable(
+            f"the registry refuses {whom} ({refused.status}): the repository is private, or there "
+            "is none of that name",
+            transient=False,
+        ) from None

@@ -72,7 +72,7 @@ def got(
     access: Access,
     *,
     accept: str = "*/*",
-    token: str = "",
+    proof: str = "",
     home: str = "",
     elsewhere: bool = False,
 ) -> Iterator[Body]:
@@ -82,7 +82,7 @@ def got(
         uri: where to.
         access: bounds.
         accept: media types to ask for.
-        token: a bearer token; it goes where ``uri`` says and to no other place.
+        proof: ``Authorization``; it goes where ``uri`` says and to no other place.
         home: the host that may be asked wherever it is; that of ``uri`` when not given.
         elsewhere: whether another, public, host may be asked over https.
 
@@ -96,8 +96,8 @@ def got(
     headers = {"User-Agent": "modelhandoff-fetch", "Accept": accept}
     for _ in range(MAX_REDIRECTS + 1):
         own = here.netloc == first.netloc and here.scheme == first.scheme
-        proof = {"Authorization": f"Bearer {token}"} if token and own else {}
-        response, connection = _ask(here, access, {**headers, **proof}, here.hostname != home)
+        told = {**headers, "Authorization": proof} if proof and own else headers
+        response, connection = _ask(here, access, told, here.hostname != home)
         try:
             if response.status == http.HTTPStatus.OK:
                 yield Body(response)

@@ -467,6 +467,36 @@ def test_claims_and_config_maps_are_mounted_for_the_fetcher_alone_and_read_only(
     assert env_of(fetch)["MODELHANDOFF_ALLOW_HTTP"] == "true"
 
 
+def test_pull_secrets_are_mounted_where_a_registry_is_asked_and_nowhere_else():
+    secrets = [{"name": "pull"}, {"name": "other.pull"}]
+
+    def volumes_of(uri):
+        spec = resolved(
+            candidate={"artifacts": [at("Model", uri)], "serving": {"imagePullSecrets": secrets}}
+        )
+        pod = pod_of(deployment(spec, WHO, SETTINGS))
+        assert pod["imagePullSecrets"] == secrets
+        assert len(pod["containers"][0]["volumeMounts"]) == 2
+        return pod["volumes"][2:], pod["initContainers"][0]["volumeMounts"][2:]
+
+    assert volumes_of("https://models.example/model.onnx") == ([], [])
+    volumes, mounts = volumes_of("oci://registry.example/fraud:1")
+    assert volumes[0] == {
+        "name": "pull-secret-0",
+        "secret": {
+            "secretName": "pull",
+            "optional": True,
+            "items": [{"key": ".dockerconfigjson", "path": "config.json"}],
+        },
+    }
+    assert [v["secret"]["secretName"] for v in volumes] == ["pull", "other.pull"]
+    assert [m["mountPath"] for m in mounts] == [
+        "/var/run/modelhandoff/pull-secrets/pull",
+        "/var/run/modelhandoff/pull-secrets/other.pull",
+    ]
+    assert all(m["readOnly"] for m in mounts)
+
+
 def test_the_warm_up_job_mounts_what_its_examples_lie_on_and_no_more():
     pod = pod_of(warmup_job(resolved(candidate={"artifacts": ON_VOLUMES}), WHO, SETTINGS))
     assert [v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v] == ["fraud.golden"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import itertools
 import json
 import socket
 import ssl
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -193,7 +196,7 @@ def test_a_token_that_expired_is_replaced(site, fetch):
     wants_tokens(site)
     site.push({"model.onnx": MODEL})
     access = Access(timeout=5.0, resolver=lambda _host, _port: ["127.0.0.1"])
-    access.tokens[f"http://{site.host}/v2/team/fraud/"] = "stale"
+    access.proofs[f"http://{site.host}/v2/team/fraud/"] = "Bearer stale"
     fetch(("team/fraud:1.4.0", digest_of(MODEL)), access=access)
     assert [bearer for _, bearer in site.requests] == ["stale", "", "first", "first"]
 
@@ -209,8 +212,12 @@ def test_a_private_repository_is_called_one(site, fetch):
 @pytest.mark.parametrize(
     ("challenge", "answer", "said"),
     [
-        ('Basic realm="registry"', None, "only anonymous pulls are supported"),
-        ('Bearer realm=""', None, "only anonymous pulls are supported"),
+        (
+            'Basic realm="registry"',
+            None,
+            "a user and password; allowed a Secret for it in serving.",
+        ),
+        ('Bearer realm=""', None, "the registry wants a user and password"),
         ('Bearer realm="file:///etc/passwd"', None, "address must be http"),
         (None, b"{}", "gave no token"),
         (None, b'{"token": 7}', "gave no token"),
@@ -228,6 +235,133 @@ def test_a_challenge_or_a_token_that_makes_no_sense_ends_in_a_line(
         site.answers["/token"] = answer
     site.push({"model.onnx": MODEL})
     assert said in refused(fetch, ("team/fraud:1.4.0", digest_of(MODEL)))
+
+
+# Pull secrets, as `kubectl create secret docker-registry` makes them
+
+
+def basic(user):
+    return base64.b64encode(f"{user}:secret".encode()).decode()
+
+
+@dataclass
+class Vault:
+    """Pull secrets as the pod mounts them."""
+
+    folder: Path
+
+    def put(self, name, content):
+        file = self.folder / name / "config.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content if isinstance(content, str) else json.dumps({"auths": content}))
+
+
+@pytest.fixture
+def vault(tmp_path):
+    return Vault(tmp_path / "pull-secrets")
+
+
+def pull(secure, vault, fetch, site):
+    """Pull from the registry with TLS, as a pod that has these secrets."""
+    site.port = secure.registry.port
+    access = dataclasses.replace(secure.access, secrets=vault.folder)
+    return fetch(("team/fraud:1.4.0", digest_of(MODEL)), scheme="oci", access=access)
+
+
+def test_the_password_of_a_pull_secret_buys_a_token(secure, vault, fetch, site):
+    registry = secure.registry
+    wants_tokens(registry, realm=f"https://{registry.host}/token")
+    registry.push({"model.onnx": MODEL})
+    vault.put("pull", {registry.host: {"auth": basic("ada")}})
+    pull(secure, vault, fetch, site)
+    told = {path.split("?")[0].split("/")[-2]: proof for path, proof in registry.requests}
+    assert told == {"": f"Basic {basic('ada')}", "manifests": "first", "blobs": "first"}
+
+
+def test_a_registry_without_tokens_is_told_the_password_itself(secure, vault, fetch, site):
+    registry = secure.registry
+    registry.challenge = 'Basic realm="private"'
+    registry.tokens = [f"Basic {basic('ada')}"]
+    registry.push({"model.onnx": MODEL})
+    vault.put("pull", {f"https://{registry.host}/v2/": {"username": "ada", "password": "secret"}})
+    pull(secure, vault, fetch, site)
+    assert [proof for _, proof in registry.requests] == ["", *2 * registry.tokens]
+
+
+def test_nobody_is_told_the_password_of_another_registry(secure, vault, fetch, site):
+    registry, store = secure.registry, secure.store
+    wants_tokens(registry, realm=f"https://{registry.host}/token")
+    registry.push({"model.onnx": MODEL})
+    entry = {"auth": basic("ada")}
+    vault.put(
+        "pull",
+        {
+            "registry.example": entry,
+            f"cdn.example:{store.port}": entry,
+            f"x{registry.host}": entry,
+            f"{registry.host}/other": entry,
+            f"{registry.host}/team/fra": entry,
+        },
+    )
+    pull(secure, vault, fetch, site)
+    assert {proof for _, proof in registry.requests} == {"", "first"}
+
+
+def test_the_entry_with_the_longest_path_counts(secure, vault, fetch, site):
+    registry = secure.registry
+    registry.challenge = "Basic realm=x"
+    registry.tokens = [f"Basic {basic('of-fraud')}"]
+    registry.push({"model.onnx": MODEL})
+    vault.put("a", {registry.host: {"auth": basic("of-all")}})
+    vault.put("b", {f"{registry.host}/team/fraud": {"auth": basic("of-fraud")}})
+    vault.put("c", {f"{registry.host}/team": {"auth": basic("of-team")}})
+    pull(secure, vault, fetch, site)
+
+
+def test_a_wrong_password_is_called_one(secure, vault, fetch, site):
+    registry = secure.registry
+    registry.challenge = "Basic realm=x"
+    registry.push({"model.onnx": MODEL})
+    vault.put("pull", {registry.host: {"auth": basic("ada")}})
+    with pytest.raises(FetchFailed, match=r"refuses the user of its pull secret \(401\)"):
+        pull(secure, vault, fetch, site)
+
+
+def test_a_password_is_not_sent_without_tls(site, vault, fetch):
+    wants_tokens(site)
+    site.push({"model.onnx": MODEL})
+    vault.put("pull", {site.host: {"auth": basic("ada")}})
+    access = Access(timeout=5.0, resolver=lambda _host, _port: ["127.0.0.1"], secrets=vault.folder)
+    line = refused(fetch, ("team/fraud:1.4.0", digest_of(MODEL)), access=access)
+    assert "a pull secret's password is not sent without TLS" in line
+    assert len(site.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"auths": []}',
+        '{"auths": {"HOST": 7}}',
+        '{"auths": {"HOST": {"auth": "not-base64!"}}}',
+        '{"auths": {"HOST": {"auth": "bm9jb2xvbg=="}}}',
+        '{"auths": {"HOST": {"username": "ada"}}}',
+        "[" * 100_000,
+    ],
+)
+def test_a_pull_secret_that_cannot_be_read_is_named_and_not_quoted(
+    secure, vault, fetch, site, content
+):
+    registry = secure.registry
+    wants_tokens(registry, realm=f"https://{registry.host}/token")
+    registry.push({"model.onnx": MODEL})
+    vault.put("pull", content.replace("HOST", registry.host))
+    with pytest.raises(FetchFailed) as caught:
+        pull(secure, vault, fetch, site)
+    said = str(caught.value)
+    assert said.endswith("pull secret pull holds no Docker configuration that can be read")
 
 
 # Other hosts
