@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from modelhandoff.cli import crds, generate, judge, observe, plan, readme, report, simulate
+from modelhandoff.cli import (
+    crds,
+    generate,
+    judge,
+    observe,
+    pack,
+    plan,
+    readme,
+    report,
+    simulate,
+    verify,
+)
 from modelhandoff.cli import run as run_operator
 
 app = typer.Typer(
@@ -15,7 +26,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (run_operator, crds, plan, simulate, judge, report, readme, observe, generate):
+for command in (
+    run_operator,
+    crds,
+    pack,
+    verify,
+    plan,
+    simulate,
+    judge,
+    report,
+    readme,
+    observe,
+    generate,
+):
     command.register(app)
 
 

@@ -51,7 +51,7 @@ def verification_job(spec: ModelHandoffSpec, who: Identity, settings: ClusterSet
     document = spec_document(
         spec.model_dump(mode="json", by_alias=True), file_names(spec.candidate.artifacts)
     )
-    memory = max(_LEAST_MEMORY, memory_bytes(spec.candidate.serving.resources.memory))
+    memory = _memory(spec)
     made = job(
         name,
         who,
@@ -112,6 +112,16 @@ def _checker(memory: int, settings: ClusterSettings) -> Raw:
         image=settings.verify_image,
         mounts=[mount],
     )
+
+
+def _memory(spec: ModelHandoffSpec) -> int:
+    """Bytes of the Job's container: as much as the model gets when it serves, or more."""
+    return max(_LEAST_MEMORY, memory_bytes(spec.candidate.serving.resources.memory))
+
+
+def checks_memory(spec: ModelHandoffSpec) -> int:
+    """Bytes that the checks themselves may take."""
+    return _memory(spec) - _FOR_THE_RUNNER
 
 
 def memory_bytes(quantity: str) -> int:

@@ -25,7 +25,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -80,13 +80,19 @@ class Ended:
     words: str
 
 
-def verify(spec: bytes, directory: Path, limits: Limits) -> tuple[CheckStatus, ...]:
+def verify(
+    spec: bytes,
+    directory: Path,
+    limits: Limits,
+    tell: Callable[[CheckStatus], None] = lambda _: None,
+) -> tuple[CheckStatus, ...]:
     """Make all checks that the spec asks for; each has a result, whatever became of the child.
 
     Args:
         spec: the spec file, as it was read once: the file may change while we look.
         directory: where the artifacts lie.
         limits: bounds of all checks together.
+        tell: called with each result as soon as it is there, and once only.
 
     Raises:
         BadSpec: the spec file cannot be read.
@@ -98,6 +104,7 @@ def verify(spec: bytes, directory: Path, limits: Limits) -> tuple[CheckStatus, .
         if "done" in message:
             result = CheckStatus.model_validate(message["done"])
             done[result.name] = result
+            tell(result)
     # Checks are made in this order: the first without a result is the one that the child died of,
     # and never a pass.
     missing = [name for name in wanted if name not in done]
@@ -105,6 +112,8 @@ def verify(spec: bytes, directory: Path, limits: Limits) -> tuple[CheckStatus, .
         done[name] = _lost(name, stream.ended or Ended(0, 0.0, ""), limits)
     for name in missing[1:]:
         done[name] = status(name, CheckState.SKIPPED, "Not made: the checks before it ended.")
+    for name in missing:
+        tell(done[name])
     return tuple(done[name] for name in wanted)
 
 

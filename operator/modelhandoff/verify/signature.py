@@ -50,6 +50,18 @@ def signature(bundle: Bundle) -> Found:
     return Found(f"{len(files)} files are signed with the key {key.name}.", {"files": len(files)})
 
 
+def sign(folder: Path, private_key: Path, target: Path) -> None:
+    """Sign every file of a folder with a key, and write the signature.
+
+    Raises:
+        OSError, ValueError, TypeError: the key cannot be read, or is of another kind.
+    """
+    from model_signing import signing
+
+    signer = signing.Config().use_elliptic_key_signer(private_key=private_key)
+    signer.sign(folder, target)
+
+
 def fingerprint(public_key: str) -> str:
     """SHA-256 of a PEM key in its normal form, as signatures name the key that made them.
 
