@@ -58,8 +58,8 @@ def sign(folder: Path, private_key: Path, target: Path) -> None:
     """
     from model_signing import signing
 
-    signer = signing.Config().use_elliptic_key_signer(private_key=private_key)
-    signer.sign(folder, target)
+    signer = signing.Config()  # type: ignore[no-untyped-call]
+    signer.use_elliptic_key_signer(private_key=private_key).sign(folder, target)
 
 
 def fingerprint(public_key: str) -> str:
