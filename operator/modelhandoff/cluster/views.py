@@ -285,22 +285,27 @@ def job(raw: Raw, pods: Iterable[Raw]) -> JobView:
 def _work(pods: Iterable[Raw], reporter: str) -> WorkView | None:
     """The tenant's container where it counts.
 
-    In the pod that reported, else in the first where it ended by itself, else in the newest where
-    it runs. A pod that was evicted or deleted under it says nothing about it.
+    In the pod that reported, else in the first where it failed by itself, else in the newest one:
+    there it runs, or it ended well and its report is still to come. A pod that was evicted or
+    deleted under it says nothing about it.
     """
     found: WorkView | None = None
     for raw in pods:
         status = raw.get("status") or {}
         state = _container(status, "initContainerStatuses", WORK).get("state") or {}
         ended, running = state.get("terminated"), state.get("running")
-        if ended and (raw["metadata"]["name"] == reporter or not _disturbed(raw)):
-            return WorkView(
+        reported = raw["metadata"]["name"] == reporter
+        if ended and (reported or not _disturbed(raw)):
+            code = int(ended.get("exitCode", -1))
+            found = WorkView(
                 started_at=moment(ended.get("startedAt")),
                 ended_at=moment(ended.get("finishedAt")),
-                exit_code=int(ended.get("exitCode", -1)),
-                said=_said(ended) if int(ended.get("exitCode", -1)) else "",
+                exit_code=code,
+                said=_said(ended) if code else "",
             )
-        if running is not None:
+            if reported or (code and not reporter):
+                return found
+        elif running is not None and not _disturbed(raw):
             found = WorkView(started_at=moment(running.get("startedAt")))
     return found
 

@@ -198,6 +198,28 @@ def test_a_pod_that_was_taken_away_under_it_says_nothing_about_the_test(how):
     assert (again.work.exit_code, again.receipt) == (0, "{}")
 
 
+def test_a_run_whose_report_was_lost_does_not_hide_one_that_failed_or_reported():
+    lost = pod("a1", ended(0))
+
+    failed = views.job(JOB, [lost, pod("a2", ended(1, "no"))]).work
+    assert failed is not None
+    assert failed.exit_code == 1
+    told = views.job(JOB, [lost, pod("a2", ended(0), check="{}")])
+    assert (told.reporter, told.receipt) == ("a2", "{}")
+    waiting = views.job(JOB, [lost]).work
+    assert waiting is not None
+    assert waiting.exit_code == 0
+
+
+def test_a_failure_before_does_not_take_the_place_of_a_report():
+    pods = [pod("a1", ended(1)), pod("a2", ended(0), check="{}")]
+
+    found = views.job(JOB, pods).work
+
+    assert found is not None
+    assert found.exit_code == 0
+
+
 def test_what_reported_counts_although_its_node_goes_away_afterwards():
     found = views.job(JOB, [pod("a1", ended(0), check="{}", disrupted=True)])
 
