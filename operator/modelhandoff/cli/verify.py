@@ -78,7 +78,7 @@ def verify(  # noqa: PLR0917 - typer: one parameter per option
                 inputs.refuse(wrong)
             local.gather(files, folder)
         results = _check(spec, files, folder, timeout, _quiet if output else _tell)
-    _finish(results, output)
+    _finish(results, _not_run(spec), output)
 
 
 def _need_libraries() -> None:
@@ -144,7 +144,14 @@ def _tell(check: CheckStatus) -> None:
     typer.echo(f"{mark} {check.name:<18} {check.message}")
 
 
-def _finish(results: Sequence[CheckStatus], output: Output | None) -> None:
+def _not_run(spec: ModelHandoffSpec) -> list[str]:
+    """Jobs in images of the tenant's: they need a cluster."""
+    from modelhandoff.api.tenant_jobs import tenant_jobs
+
+    return [one.name for one in tenant_jobs(spec)]
+
+
+def _finish(results: Sequence[CheckStatus], not_run: list[str], output: Output | None) -> None:
     from modelhandoff.api.checks import verdict_of
 
     verdict = verdict_of(check.state for check in results)
@@ -152,9 +159,12 @@ def _finish(results: Sequence[CheckStatus], output: Output | None) -> None:
         body: dict[str, Any] = {
             "verdict": verdict,
             "checks": [check.model_dump(mode="json", by_alias=True) for check in results],
+            "notRun": not_run,
         }
         typer.echo(json.dumps(body, indent=2, ensure_ascii=False))
     else:
+        if not_run:
+            typer.echo(f"Not run here, but as Jobs of the cluster: {', '.join(not_run)}.")
         passed = sum(check.state == "Passed" for check in results)
         typer.echo(f"{verdict}: {passed} of {len(results)} checks passed.")
     ends = {"Failed": Exit.REJECTED, "Inconclusive": Exit.INCONCLUSIVE}

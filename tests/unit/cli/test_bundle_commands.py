@@ -72,6 +72,18 @@ def states(result: Result) -> dict[str, str]:
     return {one["name"]: one["state"] for one in json.loads(result.stdout)["checks"]}
 
 
+def test_tests_in_images_of_ones_own_are_named_as_not_run(tmp_path):
+    def with_test(spec: dict[str, Any]) -> None:
+        image = spec["candidate"]["serving"]["image"]
+        spec["acceptance"]["tests"] = [{"name": "unit", "image": image, "command": ["pytest"]}]
+
+    write(tmp_path, with_test)
+    done = call("verify", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "Not run here, but as Jobs of the cluster: Test/unit." in done.stdout.splitlines()
+    assert json.loads(call("verify", tmp_path, "-o", "json").stdout)["notRun"] == ["Test/unit"]
+
+
 def test_a_complete_bundle_passes_every_check_that_it_asks_for(tmp_path):
     done = call("verify", write(tmp_path))
     assert done.exit_code == 0, done.output
