@@ -7,6 +7,7 @@ import typer
 from modelhandoff.cli import (
     crds,
     generate,
+    init,
     judge,
     observe,
     pack,
@@ -29,6 +30,7 @@ app = typer.Typer(
 for command in (
     run_operator,
     crds,
+    init,
     pack,
     verify,
     plan,
