@@ -51,6 +51,8 @@ class CheckName(StrEnum):
     API_CONTRACT = "ApiContract"
     GOLDEN_CASES = "GoldenCases"
     MODEL_CARD = "ModelCard"
+    LICENSE = "License"
+    PRIVACY = "Privacy"
     PINNED_ENVIRONMENT = "PinnedEnvironment"
     SBOM = "SBOM"
 
@@ -64,7 +66,13 @@ ARTIFACT_CHECKS = (
 )
 CONTRACT_CHECKS = (CheckName.GRAPH_CONTRACT, CheckName.DATA_CONTRACT, CheckName.API_CONTRACT)
 ACCEPTANCE_CHECKS = (CheckName.GOLDEN_CASES,)
-GOVERNANCE_CHECKS = (CheckName.MODEL_CARD, CheckName.PINNED_ENVIRONMENT, CheckName.SBOM)
+GOVERNANCE_CHECKS = (
+    CheckName.MODEL_CARD,
+    CheckName.LICENSE,
+    CheckName.PRIVACY,
+    CheckName.PINNED_ENVIRONMENT,
+    CheckName.SBOM,
+)
 
 
 Numbers = Annotated[

@@ -82,6 +82,7 @@ KINDS = (
             Column("Step", ".status.step.label"),
             Column("Weight", ".status.step.weight", "integer"),
             Column("Verdict", ".status.verdict.decision"),
+            Column("Checklist", ".status.checklist.label"),
             Column("Model", ".spec.candidate.model.version"),
             Column("Age", ".metadata.creationTimestamp", "date"),
             Column("Baseline", ".status.stable.version", wide=True),

@@ -102,6 +102,11 @@ def _declared(spec: ModelHandoffSpec) -> bool:
     return _drift_features(spec.monitoring) <= {f.name for f in spec.contracts.data.features}
 
 
+def _unexposed(spec: ModelHandoffSpec) -> bool:
+    privacy = spec.governance.privacy if spec.governance else None
+    return privacy is None or not _drift_features(spec.monitoring) & set(privacy.pii_fields)
+
+
 def _has(spec: ModelHandoffSpec, role: ArtifactRole) -> bool:
     return any(a.role is role for a in spec.candidate.artifacts)
 
@@ -267,6 +272,17 @@ class ModelHandoffSpec(SpecModel):
             allowed="a metric of type ErrorRate, AbstainRate, ContractViolations or Latency whose "
             "role is neither Quality nor Info",
         ),
+        Rule(
+            cel=(
+                "!has(self.governance) || !has(self.governance.privacy)"
+                " || self.monitoring.metrics.all(m, !has(m.feature)"
+                " || !self.governance.privacy.piiFields.exists(f, f == m.feature))"
+            ),
+            holds=_unexposed,
+            at="monitoring.metrics",
+            wrong="a Drift metric shows a field that holds personal data",
+            allowed="features that governance.privacy.piiFields does not name",
+        ),
         *_VERIFICATION_RULES,
     )
 
@@ -295,6 +311,26 @@ class StepStatus(StatusModel):
     """Percent of the traffic that the candidate has."""
     started_at: Timestamp | None = None
     """When the weight had landed."""
+
+
+class ChecklistStatus(StatusModel):
+    """How far the handoff's checklist is; its points are conditions."""
+
+    passed: Annotated[int, Field(ge=0, le=32)]
+    """Points that are True. What is not declared has not passed."""
+    total: Annotated[int, Field(ge=0, le=32)]
+    """Number of points."""
+    label: Annotated[str, StringConstraints(max_length=16)] = ""
+    """Both as text for the listing, such as 6/8."""
+
+
+class ExemptionStatus(StatusModel):
+    """A rule of the policy that does not hold for the handoff's namespace."""
+
+    rule: Annotated[str, StringConstraints(max_length=63)]
+    """The rule."""
+    reason: Short = ""
+    """Why, as the policy says."""
 
 
 class VerdictStatus(StatusModel):
@@ -355,6 +391,10 @@ class ModelHandoffStatus(StatusModel):
     """Where the rollout is."""
     verdict: VerdictStatus | None = None
     """What the evidence says."""
+    checklist: ChecklistStatus | None = None
+    """How far the handoff's checklist is."""
+    exemptions: Annotated[tuple[ExemptionStatus, ...], ListOf(32, key="rule")] = ()
+    """Rules of the policy that do not hold for the handoff's namespace."""
     metrics: Annotated[tuple[MetricStatus, ...], ListOf(50, key="name")] = ()
     """What each metric says."""
     gpu: Annotated[str, StringConstraints(max_length=128)] | None = None

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from modelhandoff.api.approval import PolicyApprovals
-from modelhandoff.api.base import SpecModel, StatusModel
+from modelhandoff.api.base import SpecModel, StatusModel, Word
 from modelhandoff.api.candidate import ArtifactSource
 from modelhandoff.api.cel import Rule
+from modelhandoff.api.checklist import ChecklistPoint
 from modelhandoff.api.meta import ObjectMeta
 from modelhandoff.api.names import API_VERSION
 from modelhandoff.api.quantities import HINT, Duration, HttpUrl, Label63, ListOf, Text, Timestamp
@@ -73,6 +74,11 @@ class Defaults(SpecModel):
     """For monitoring."""
 
 
+Namespace = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63),
+    Field(json_schema_extra={HINT: "the name of a namespace"}),
+]
 Prefix = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z0-9][-a-z0-9._:/]*$", max_length=253),
@@ -83,6 +89,44 @@ Host = Annotated[
     StringConstraints(pattern=r"^(\*\.)?[a-z0-9][-a-z0-9.]*(:[0-9]{1,5})?$", max_length=253),
     Field(json_schema_extra={HINT: "a host, host:port, or *. and a domain"}),
 ]
+
+
+class PolicyRule(Word):
+    """A rule that a namespace can be exempted from: a point of requiredChecks, or a limit."""
+
+    ARTIFACTS_VERIFIED = ChecklistPoint.ARTIFACTS_VERIFIED.value
+    REPRODUCED = ChecklistPoint.REPRODUCED.value
+    CONTRACTS_VALID = ChecklistPoint.CONTRACTS_VALID.value
+    ACCEPTANCE_PASSED = ChecklistPoint.ACCEPTANCE_PASSED.value
+    MONITORING_READY = ChecklistPoint.MONITORING_READY.value
+    RUNBOOK_COMPLETE = ChecklistPoint.RUNBOOK_COMPLETE.value
+    GOVERNANCE_COMPLETE = ChecklistPoint.GOVERNANCE_COMPLETE.value
+    APPROVED = ChecklistPoint.APPROVED.value
+    PINNED_IMAGES = "PinnedImages"
+    REGISTRIES = "Registries"
+    ARTIFACT_HOSTS = "ArtifactHosts"
+    ARTIFACT_SOURCES = "ArtifactSources"
+    TLS = "TLS"
+    PICKLE = "Pickle"
+    SIGNATURE = "Signature"
+    MAX_FIRST_WEIGHT = "MaxFirstWeight"
+    MIN_STEP_DURATION = "MinStepDuration"
+    MAX_REPLICAS = "MaxReplicas"
+    DIRECT_INITIAL = "DirectInitial"
+
+
+class Exemption(SpecModel):
+    """One rule that does not hold for the handoffs of one namespace, and why."""
+
+    namespace: Namespace
+    """The namespace."""
+    rule: PolicyRule
+    """The rule: a point of requiredChecks, PinnedImages (allowUnpinnedImages), Registries,
+    ArtifactHosts, ArtifactSources, Signature (requireSignature), TLS (allowHttp), Pickle (allowPickle), a limit, or DirectInitial
+    (allowDirectInitial). Who has to approve, and whose signature
+    is trusted, is never exempted."""
+    reason: Text
+    """Why, in words; the status of every handoff there shows them."""
 
 
 class Freeze(SpecModel):
@@ -132,6 +176,11 @@ class PolicySpec(SpecModel):
     """Keys that bundles may be signed with; a handoff chooses its own when empty."""
     allow_direct_initial: bool = True
     """Whether a first version may serve without a baseline to compare with."""
+    required_checks: Annotated[tuple[ChecklistPoint, ...], ListOf(8, unique=True)] = ()
+    """Points of the checklist that every handoff must declare, and pass before a pod of its
+    candidate exists; none when empty."""
+    exemptions: Annotated[tuple[Exemption, ...], ListOf(64)] = ()
+    """Rules that do not hold for a namespace."""
     approvals: PolicyApprovals = PolicyApprovals()
     """What every handoff needs at least before a pod of its candidate exists."""
     freeze: Annotated[tuple[Freeze, ...], ListOf(32)] = ()
@@ -140,6 +189,14 @@ class PolicySpec(SpecModel):
     """Bounds on what handoffs may ask for."""
     defaults: Defaults = Defaults()
     """Values for what a handoff leaves out."""
+
+    def exempted(self, namespace: str) -> tuple[Exemption, ...]:
+        """What a namespace is exempted from; of two for one rule the first."""
+        found: dict[PolicyRule, Exemption] = {}
+        for one in self.exemptions:
+            if one.namespace == namespace:
+                found.setdefault(one.rule, one)
+        return tuple(found.values())
 
 
 class HandoffPolicy(StatusModel):

@@ -97,13 +97,28 @@ class ConditionType(StrEnum):
     REPRODUCED = "Reproduced"
     CONTRACTS_VALID = "ContractsValid"
     ACCEPTANCE_PASSED = "AcceptancePassed"
+    MONITORING_READY = "MonitoringReady"
+    RUNBOOK_COMPLETE = "RunbookComplete"
     GOVERNANCE_COMPLETE = "GovernanceComplete"
+    APPROVED = "Approved"
     CAPACITY_AVAILABLE = "CapacityAvailable"
     CANARY_READY = "CanaryReady"
     TRAFFIC_ALIGNED = "TrafficAligned"
     METRICS_AVAILABLE = "MetricsAvailable"
-    APPROVED = "Approved"
     PROMOTED = "Promoted"
+
+
+CHECKLIST = (
+    ConditionType.ARTIFACTS_VERIFIED,
+    ConditionType.REPRODUCED,
+    ConditionType.CONTRACTS_VALID,
+    ConditionType.ACCEPTANCE_PASSED,
+    ConditionType.MONITORING_READY,
+    ConditionType.RUNBOOK_COMPLETE,
+    ConditionType.GOVERNANCE_COMPLETE,
+    ConditionType.APPROVED,
+)
+"""The eight points of the handoff's checklist, in its order. A point passes when it is True."""
 
 
 class Reason(StrEnum):
@@ -142,6 +157,10 @@ class Reason(StrEnum):
     CONTRACT_BROKEN = "ContractBroken"
     ACCEPTANCE_FAILED = "AcceptanceFailed"
     GOVERNANCE_INCOMPLETE = "GovernanceIncomplete"
+    MONITORING_PLANNED = "MonitoringPlanned"
+    MONITORING_INCOMPLETE = "MonitoringIncomplete"
+    RUNBOOK_COMPLETE = "RunbookComplete"
+    RUNBOOK_INCOMPLETE = "RunbookIncomplete"
     CHECK_INCONCLUSIVE = "CheckInconclusive"
     TAMPERED_SPEC = "TamperedSpec"
     REPORT_UNREADABLE = "ReportUnreadable"

@@ -34,6 +34,7 @@ from modelhandoff.errors import HandoffError, InvalidSpecError, cut
 from modelhandoff.rollout.snapshot import (
     ApprovalView,
     AttemptView,
+    ExemptionView,
     FreezeView,
     HandoffView,
     JobView,
@@ -65,6 +66,7 @@ def snapshot(
     attempts = _attempts(store, key, handoff.uid)
     spec = attempts[-1].spec if attempts else handoff.spec
     route_raw = store.get(HTTPROUTE, key.namespace, names.route_name(key.name))
+    exempted = _exempted(store, raw)
     return Snapshot(
         now=now,
         handoff=handoff,
@@ -77,6 +79,8 @@ def snapshot(
         approvals=_approvals(store, key),
         approving_accounts=_approving_accounts(store, raw),
         freezes=_freezes(store, raw),
+        exemptions=exempted,
+        required_checks=_required_checks(store, raw) - {one.rule for one in exempted},
     )
 
 
@@ -118,11 +122,11 @@ def _resolved(
     version = None if policy is None else policy["metadata"].get("resourceVersion")
     stamp = (meta.get("uid"), meta.get("generation"), version, sources)
     key = HandoffKey(meta["namespace"], meta["name"])
-    return store.memo(key, stamp, lambda: _resolve(store, written, sources))
+    return store.memo(key, stamp, lambda: _resolve(store, written, sources, key.namespace))
 
 
 def _resolve(
-    store: Store, written: Raw, sources: frozenset[str] | None
+    store: Store, written: Raw, sources: frozenset[str] | None, namespace: str
 ) -> tuple[ModelHandoffSpec | None, tuple[str, ...]]:
     try:
         policy = _policy(store, written)
@@ -132,7 +136,9 @@ def _resolve(
     except HandoffError as error:
         return None, (str(error),)
     known = (spec.monitoring.source,) if sources is None else sources
-    found = policy_violations(spec, policy or PolicySpec(), other_sources=known)
+    found = policy_violations(
+        spec, policy or PolicySpec(), namespace=namespace, other_sources=known
+    )
     return (None if found else spec), tuple(str(line) for line in found)
 
 
@@ -195,6 +201,23 @@ def _freezes(store: Store, handoff: Raw) -> tuple[FreezeView, ...]:
     listed = _policy_now(store, handoff).get("freeze")
     found = (views.freeze(one) for one in listed) if isinstance(listed, list) else ()
     return tuple(one for one in found if one is not None)
+
+
+def _required_checks(store: Store, handoff: Raw) -> frozenset[str]:
+    """Points of the checklist that the policy requires now."""
+    listed = _policy_now(store, handoff).get("requiredChecks")
+    return frozenset(one for one in listed or () if isinstance(one, str))
+
+
+def _exempted(store: Store, handoff: Raw) -> tuple[ExemptionView, ...]:
+    """What the policy exempts the handoff's namespace from; of two for one rule the first."""
+    listed = _policy_now(store, handoff).get("exemptions")
+    found: dict[str, ExemptionView] = {}
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, Mapping) and one.get("namespace") == handoff["metadata"]["namespace"]:
+            rule = str(one.get("rule"))
+            found.setdefault(rule, ExemptionView(rule, str(one.get("reason") or "")))
+    return tuple(found.values())
 
 
 def _policy_now(store: Store, handoff: Raw) -> Raw:

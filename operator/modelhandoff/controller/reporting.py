@@ -18,9 +18,10 @@ def news(status: Mapping[str, Any]) -> dict[str, Any]:
     """The status without the numbers that move at every look.
 
     What is left changes on a change of phase, step, weight, verdict or condition: that is worth
-    a write of its own.
+    a write of its own. The checklist is counted from the conditions.
     """
-    kept = {key: value for key, value in status.items() if key not in ("message", "metrics")}
+    moving = ("message", "metrics", "checklist")
+    kept = {key: value for key, value in status.items() if key not in moving}
     if "verdict" in kept:
         kept["verdict"] = _without(kept["verdict"])
     kept["conditions"] = [_without(condition) for condition in kept.get("conditions") or ()]

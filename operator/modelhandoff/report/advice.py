@@ -34,6 +34,7 @@ _REMEDY: Mapping[str, str] = {
     Reason.REPRODUCTION_DIFFERS: "Compare data, seed and libraries of both trainings, and apply.",
     Reason.JOB_REPORT_BROKEN: "Correct what the Job writes to /results, and apply.",
     Reason.JOB_NOT_RUN: "Read the Job's events, then retry.",
+    Reason.POLICY_VIOLATION: "Show what the policy requires, or ask the platform team, and apply.",
     Reason.APPROVAL_REJECTED: "Apply a corrected candidate: this one stays refused.",
     Reason.GPU_MISMATCH: "Name the GPU product, or let it differ, then retry.",
     Reason.CAPACITY_SHORTAGE: "Free a GPU or a node, then retry.",

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from modelhandoff.api.checks import CheckState
+from modelhandoff.api.verification import needed
+from modelhandoff.api.vocabulary import Phase
 from modelhandoff.report.document import (
     Block,
     Code,
@@ -19,12 +21,18 @@ from modelhandoff.report.document import (
 )
 from modelhandoff.report.export import Attempt
 from modelhandoff.report.words import moment
+from modelhandoff.rollout.checklist import Matter, passed, points
 
 _TONES: Final[Mapping[str, Tone]] = {
     CheckState.PASSED: Tone.GOOD,
     CheckState.FAILED: Tone.BAD,
     CheckState.INCONCLUSIVE: Tone.WAIT,
     CheckState.SKIPPED: Tone.PLAIN,
+}
+_POINTS: Final[Mapping[str, tuple[str, Tone]]] = {
+    "True": ("yes", Tone.GOOD),
+    "False": ("no", Tone.BAD),
+    "Unknown": ("not shown", Tone.PLAIN),
 }
 _FINE: Final = (CheckState.PASSED, CheckState.SKIPPED)
 
@@ -66,6 +74,31 @@ def _row(check: Mapping[str, Any]) -> Row:
         ),
         tone if tone in (Tone.BAD, Tone.WAIT) else Tone.PLAIN,
     )
+
+
+def checklist(attempt: Attempt) -> Iterator[Block]:
+    """The handoff's checklist as it stood at the end, from the attempt alone."""
+    found = points(
+        Matter(
+            spec=attempt.spec,
+            state=attempt.state,
+            asked=needed(attempt.spec),
+            waiting="Not every role has signed."
+            if attempt.state.phase is Phase.AWAITING_APPROVAL
+            else "",
+        )
+    )
+    yield Heading(f"Handoff checklist: {passed(found)} of {len(found)}")
+    yield Table(
+        ("Point", "Passed", "Why"),
+        tuple(_point(kind, *condition) for kind, condition in found.items()),
+    )
+
+
+def _point(kind: str, value: str, reason: str, message: str) -> Row:
+    word, tone = _POINTS[value]
+    told = f"{reason}: {message}" if message else reason
+    return Row(((Code(kind),), (Mark(word, tone),), (told,)))
 
 
 def approvals(attempt: Attempt) -> Iterator[Block]:

@@ -9,7 +9,7 @@ from typing import Final
 from modelhandoff.analysis import wording
 from modelhandoff.api.attempt import AttemptKind
 from modelhandoff.report.advice import advice, next_step
-from modelhandoff.report.before import approvals, checks, stopped
+from modelhandoff.report.before import approvals, checklist, checks, stopped
 from modelhandoff.report.changes import changes
 from modelhandoff.report.document import (
     Block,
@@ -58,6 +58,7 @@ def compose(export: Export) -> Report:
         *_measured(attempt, found),
         *_changed(export),
         *(() if stopped(attempt) else checks(attempt)),
+        *checklist(attempt),
         *approvals(attempt),
         *_evidence(attempt, told),
         *weights(attempt),

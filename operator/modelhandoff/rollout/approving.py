@@ -335,21 +335,3 @@ def _listed(words: Sequence[str]) -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def approved_condition(ctx: Context, move: Move) -> tuple[str, str, str]:
-    """Status, reason and message of the condition Approved."""
-    state = ctx.state
-    if ctx.attempt is None:
-        return "Unknown", str(Reason.NOT_STARTED), ""
-    verdict = state.verdict
-    if verdict is not None and verdict.reason == Reason.APPROVAL_REJECTED:
-        return "False", str(Reason.APPROVAL_REJECTED), verdict.message
-    if state.approvals:
-        by = ", ".join(f"{one.role} ({one.approver})" for one in state.approvals)
-        return "True", str(Reason.APPROVED), f"Approved by {by}."
-    if ctx.spec.approvals is None:
-        return "True", str(Reason.APPROVAL_NOT_REQUIRED), "No role has to approve."
-    if move.reason == Reason.AWAITING_APPROVAL:
-        return "False", str(Reason.AWAITING_APPROVAL), move.sentence
-    return "Unknown", str(Reason.NOT_STARTED), ""

@@ -24,6 +24,7 @@ from modelhandoff.rollout.diagnosis import Problem, diagnose
 from modelhandoff.rollout.freezing import await_thaw
 from modelhandoff.rollout.hardware import other_hardware
 from modelhandoff.rollout.latching import latch, take_down
+from modelhandoff.rollout.requiring import require
 from modelhandoff.rollout.tenant_jobs import run_tenant_jobs
 from modelhandoff.rollout.verifying import verify
 
@@ -39,6 +40,7 @@ def begin(ctx: Context) -> Move:
         no_traffic_yet(ctx)
         or verify(ctx)
         or run_tenant_jobs(ctx)
+        or require(ctx)
         or await_approval(ctx)
         or await_thaw(ctx)
     )

@@ -247,6 +247,14 @@ class FreezeView:
 
 
 @dataclass(frozen=True, slots=True)
+class ExemptionView:
+    """A rule of the policy that does not hold for this handoff's namespace, and why."""
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything one pass may look at, read at one moment.
 
@@ -259,6 +267,8 @@ class Snapshot:
         approvals: oldest first.
         approving_accounts: service accounts that the policy lets approve.
         freezes: the policy's freeze windows, past ones and future ones too.
+        exemptions: rules of the policy that do not hold for this namespace, one per rule.
+        required_checks: condition types of the checklist that the policy requires here.
     """
 
     now: datetime
@@ -272,3 +282,5 @@ class Snapshot:
     approvals: tuple[ApprovalView, ...] = ()
     approving_accounts: frozenset[str] = frozenset()
     freezes: tuple[FreezeView, ...] = ()
+    exemptions: tuple[ExemptionView, ...] = ()
+    required_checks: frozenset[str] = frozenset()

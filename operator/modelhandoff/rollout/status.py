@@ -13,8 +13,8 @@ from typing import Any
 from modelhandoff.api import names
 from modelhandoff.api.vocabulary import ConditionType, Outcome, Phase, Reason
 from modelhandoff.errors import cut
-from modelhandoff.rollout import verifying
-from modelhandoff.rollout.approving import approved_condition, missing_roles
+from modelhandoff.rollout import checklist
+from modelhandoff.rollout.approving import missing_roles
 from modelhandoff.rollout.attempt import AttemptState, span, stamp
 from modelhandoff.rollout.context import Context, Move
 from modelhandoff.rollout.history import told
@@ -23,8 +23,8 @@ from modelhandoff.rollout.shares import on_probation, shares_of
 
 _MAX_HISTORY = 10
 _MAX_SENTENCE = 1000
-_CONDITION = tuple[str, str, str]
-"""Status, reason and message of one condition."""
+_MAX_EXEMPTIONS = 32
+_MAX_REASON = 253
 
 
 def render(ctx: Context, move: Move) -> dict[str, Any]:
@@ -74,8 +74,31 @@ def render(ctx: Context, move: Move) -> dict[str, Any]:
     history = _history(ctx)
     if history:
         found["history"] = history
-    found["conditions"] = _conditions(ctx, move, sentence)
+    if ctx.snapshot.exemptions:
+        found["exemptions"] = [
+            {"rule": cut(one.rule, 63), "reason": cut(one.reason, _MAX_REASON)}
+            for one in ctx.snapshot.exemptions[:_MAX_EXEMPTIONS]
+        ]
+    points = checklist.points(_matter(ctx, move))
+    passed, total = checklist.passed(points), len(points)
+    found["checklist"] = {"passed": passed, "total": total, "label": f"{passed}/{total}"}
+    found["conditions"] = _conditions(ctx, {**_values(ctx, move, sentence), **points})
     return found
+
+
+def _matter(ctx: Context, move: Move) -> checklist.Matter | None:
+    """What the checklist is judged by."""
+    attempt = ctx.attempt
+    if attempt is None:
+        return None
+    pods = ctx.candidate.pods if ctx.candidate else ()
+    return checklist.Matter(
+        spec=attempt.spec,
+        state=ctx.state,
+        asked=bool(attempt.verification),
+        fetched=any(pod.init_exit_code == 0 for pod in pods),
+        waiting=move.sentence if move.reason == Reason.AWAITING_APPROVAL else "",
+    )
 
 
 def _sentence(ctx: Context, move: Move) -> str:
@@ -149,11 +172,14 @@ def _approve(ctx: Context) -> str:
     return f"kubectl handoff approve {handoff.name} -n {handoff.namespace} --role {first}{more}"
 
 
-def _conditions(ctx: Context, move: Move, sentence: str) -> list[dict[str, Any]]:
+def _conditions(
+    ctx: Context, values: Mapping[ConditionType, checklist.Condition]
+) -> list[dict[str, Any]]:
     """All condition types, always; a time moves only when the value changes."""
     before = {c["type"]: c for c in ctx.handoff.status.get("conditions") or ()}
     found = []
-    for kind, (value, reason, message) in _values(ctx, move, sentence).items():
+    for kind in ConditionType:
+        value, reason, message = values[kind]
         old = before.get(str(kind))
         changed = old is None or old.get("status") != value
         found.append(
@@ -171,7 +197,8 @@ def _conditions(ctx: Context, move: Move, sentence: str) -> list[dict[str, Any]]
     return found
 
 
-def _values(ctx: Context, move: Move, sentence: str) -> Mapping[ConditionType, _CONDITION]:
+def _values(ctx: Context, move: Move, sentence: str) -> Mapping[ConditionType, checklist.Condition]:
+    """The conditions that are no point of the checklist."""
     state, attempt = ctx.state, ctx.attempt
     reason = str(move.reason or Reason.PENDING)
     working = (ctx.active or attempt is None or not _current(ctx)) and not move.stalled
@@ -205,16 +232,10 @@ def _values(ctx: Context, move: Move, sentence: str) -> Mapping[ConditionType, _
             str(move.reason) if paused else "NotPaused",
             sentence if paused else "",
         ),
-        ConditionType.ARTIFACTS_VERIFIED: verifying.artifacts_verified(ctx),
-        ConditionType.REPRODUCED: verifying.reproduced(ctx),
-        ConditionType.CONTRACTS_VALID: verifying.contracts_valid(ctx),
-        ConditionType.ACCEPTANCE_PASSED: verifying.acceptance_passed(ctx),
-        ConditionType.GOVERNANCE_COMPLETE: verifying.governance_complete(ctx),
         ConditionType.CAPACITY_AVAILABLE: _capacity(ctx, move),
         ConditionType.CANARY_READY: _canary(ctx, move),
         ConditionType.TRAFFIC_ALIGNED: _traffic(ctx, move),
         ConditionType.METRICS_AVAILABLE: _metrics_available(ctx),
-        ConditionType.APPROVED: approved_condition(ctx, move),
         ConditionType.PROMOTED: (
             "True" if promoted else "False",
             str(Reason.PROMOTED if promoted else Reason.NOT_STARTED),
@@ -223,7 +244,7 @@ def _values(ctx: Context, move: Move, sentence: str) -> Mapping[ConditionType, _
     }
 
 
-def _capacity(ctx: Context, move: Move) -> _CONDITION:
+def _capacity(ctx: Context, move: Move) -> checklist.Condition:
     short = (Reason.CAPACITY_SHORTAGE, Reason.QUOTA_EXCEEDED)
     verdict = ctx.state.verdict
     if move.reason in short:
@@ -235,7 +256,7 @@ def _capacity(ctx: Context, move: Move) -> _CONDITION:
     return "Unknown", str(Reason.NOT_STARTED), ""
 
 
-def _canary(ctx: Context, move: Move) -> _CONDITION:
+def _canary(ctx: Context, move: Move) -> checklist.Condition:
     candidate = ctx.candidate
     if candidate is None:
         return "Unknown", str(Reason.NOT_STARTED), ""
@@ -249,7 +270,7 @@ def _canary(ctx: Context, move: Move) -> _CONDITION:
     )
 
 
-def _traffic(ctx: Context, move: Move) -> _CONDITION:
+def _traffic(ctx: Context, move: Move) -> checklist.Condition:
     route = ctx.snapshot.route
     if route is None:
         return "Unknown", str(Reason.NOT_STARTED), ""
@@ -261,7 +282,7 @@ def _traffic(ctx: Context, move: Move) -> _CONDITION:
     return "True", str(Reason.TRAFFIC_ALIGNED), shares
 
 
-def _metrics_available(ctx: Context) -> _CONDITION:
+def _metrics_available(ctx: Context) -> checklist.Condition:
     state = ctx.state
     begun = state.step_since is not None or state.unknown_since is not None
     if state.phase is not Phase.PROGRESSING or not begun:

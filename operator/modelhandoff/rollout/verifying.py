@@ -6,8 +6,6 @@ attempt before it is judged, so that neither a restart nor a deleted pod loses o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from modelhandoff.api import names
 from modelhandoff.api.checks import (
     ACCEPTANCE_CHECKS,
@@ -15,7 +13,6 @@ from modelhandoff.api.checks import (
     CONTRACT_CHECKS,
     GOVERNANCE_CHECKS,
     CheckName,
-    CheckState,
     Unreadable,
     read_receipt,
     verdict_of,
@@ -34,10 +31,6 @@ from modelhandoff.rollout.diagnosis import (
 )
 from modelhandoff.rollout.latching import take_down
 from modelhandoff.rollout.snapshot import JobView, PodView
-from modelhandoff.rollout.tenant_jobs import condition
-
-Condition = tuple[str, str, str]
-"""Status, reason and message."""
 
 _FAMILIES: tuple[tuple[tuple[CheckName, ...], Reason], ...] = (
     (ARTIFACT_CHECKS, Reason.ARTIFACT_REFUSED),
@@ -178,103 +171,3 @@ def _wait(ctx: Context, problem: Problem) -> Move:
 def _gave_up(ctx: Context, reason: str, said: str) -> Move:
     ended = said if said.endswith((".", "…")) else f"{said}."
     return take_down(ctx, Outcome.INCONCLUSIVE, reason, f"{ended} {_NOT_TO_BLAME}")
-
-
-# What the conditions say
-
-
-def artifacts_verified(ctx: Context) -> Condition:
-    """Bytes, format, and that the model loads."""
-    verdict = ctx.state.verdict
-    if verdict is not None and verdict.reason == Reason.ARTIFACT_MISMATCH:
-        return "False", str(Reason.ARTIFACT_MISMATCH), verdict.message
-    if ctx.state.checks:
-        return _of(ctx, ARTIFACT_CHECKS, Reason.ARTIFACT_REFUSED)
-    if _asked(ctx):
-        return _pending(ctx)
-    pods = ctx.candidate.pods if ctx.candidate else ()
-    if any(pod.init_exit_code == 0 for pod in pods) or ctx.state.warmed_up:
-        return (
-            "True",
-            str(Reason.DIGESTS_MATCH),
-            "Every artifact has its declared SHA-256. Nothing else of them is declared to be "
-            "checked: see contracts, acceptance and governance.",
-        )
-    return "Unknown", str(Reason.NOT_STARTED), ""
-
-
-def contracts_valid(ctx: Context) -> Condition:
-    """Tensors, features, their values, and the API's schemas and examples."""
-    return _gate(ctx, CONTRACT_CHECKS, Reason.CONTRACT_BROKEN, "contracts.data, tensors, schemas")
-
-
-def acceptance_passed(ctx: Context) -> Condition:
-    """Golden cases, and tests in images of the tenant's."""
-    golden = _gate(ctx, ACCEPTANCE_CHECKS, Reason.ACCEPTANCE_FAILED, "acceptance")
-    tests = None if ctx.attempt is None else condition(ctx.spec, ctx.state, reproduction=False)
-    if tests is None:
-        return golden
-    if golden[0] == "True" and tests[0] == "True":
-        return "True", golden[1], cut(f"{golden[2]} {tests[2]}", 900)
-    return tests if golden[0] == "True" or golden[1] == Reason.NOT_DECLARED else golden
-
-
-def reproduced(ctx: Context) -> Condition:
-    """Whether the model was made again, with the same metrics."""
-    if ctx.attempt is None:
-        return "Unknown", str(Reason.NOT_STARTED), ""
-    found = condition(ctx.spec, ctx.state, reproduction=True)
-    nothing = "The handoff declares no acceptance.reproduce: nobody has made the model again."
-    return found or ("Unknown", str(Reason.NOT_DECLARED), nothing)
-
-
-def governance_complete(ctx: Context) -> Condition:
-    """Model card, environment and bill of materials."""
-    return _gate(ctx, GOVERNANCE_CHECKS, Reason.GOVERNANCE_INCOMPLETE, "governance")
-
-
-def _gate(ctx: Context, family: Iterable[CheckName], failed: Reason, what: str) -> Condition:
-    if ctx.state.checks:
-        return _of(ctx, family, failed, what)
-    if ctx.attempt is None or not _asked(ctx):
-        nothing = "" if ctx.attempt is None else f"The handoff declares no {what} to be checked."
-        reason = Reason.NOT_STARTED if ctx.attempt is None else Reason.NOT_DECLARED
-        return "Unknown", str(reason), nothing
-    return _pending(ctx)
-
-
-def _asked(ctx: Context) -> bool:
-    return ctx.attempt is not None and bool(ctx.attempt.verification)
-
-
-def _pending(ctx: Context) -> Condition:
-    if ctx.state.phase is Phase.VERIFYING:
-        return "Unknown", str(Reason.VERIFYING), "The verification Job has not reported yet."
-    verdict = ctx.state.verdict
-    if verdict is not None and not verdict.outcome.promotes:
-        return "Unknown", verdict.reason, verdict.message
-    return "Unknown", str(Reason.NOT_STARTED), ""
-
-
-def _of(ctx: Context, family: Iterable[CheckName], failed: Reason, what: str = "") -> Condition:
-    """A condition from the stored checks of one family."""
-    wanted = {str(name) for name in family}
-    made = [check for check in ctx.state.checks if check.get("name") in wanted]
-    for state, value, reason in (
-        (CheckState.FAILED, "False", failed),
-        (CheckState.INCONCLUSIVE, "Unknown", Reason.CHECK_INCONCLUSIVE),
-    ):
-        bad = next((check for check in made if check.get("state") == state), None)
-        if bad is not None:
-            return value, str(reason), f"{bad.get('name')}: {bad.get('message')}"
-    if not made:
-        return (
-            "Unknown",
-            str(Reason.NOT_DECLARED),
-            f"The handoff declares no {what} to be checked.",
-        )
-    if all(check.get("state") == CheckState.SKIPPED for check in made):
-        skipped = f"{made[0].get('name')}: {made[0].get('message')}"
-        return "Unknown", str(Reason.CHECKS_SKIPPED), skipped
-    told = " ".join(str(check.get("message", "")) for check in made)
-    return "True", str(Reason.CHECKS_PASSED), cut(told, 900)

@@ -126,8 +126,27 @@ def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word}, which is no JSON number")
 
 
-def read_lines(path: Path) -> Iterator[tuple[str, Any]]:
+def read_first_line(path: Path, limit: int) -> str:
+    """The first line of a UTF-8 file, without its end.
+
+    Raises:
+        Failed: as :func:`read_text`, of the line.
+    """
+    with _opened(path) as file:
+        data = file.readline(limit + 1)
+    if not data:
+        raise Failed(f"{path.name}: is empty")
+    if len(data) > limit:
+        raise Failed(f"{path.name}:1: line too long; allowed at most {limit} bytes")
+    return decoded(data, f"{path.name}:1").rstrip("\r\n")
+
+
+def read_lines(path: Path, most: int = MAX_LINES) -> Iterator[tuple[str, Any]]:
     """Where and what: the values of a JSON-lines file, blank lines aside.
+
+    Args:
+        path: the file.
+        most: lines that it may have.
 
     Raises:
         Failed: unreadable, a line that is no JSON or too long, too many lines, or none at all.
@@ -144,8 +163,8 @@ def read_lines(path: Path) -> Iterator[tuple[str, Any]]:
             if not text:
                 continue
             found += 1
-            if found > MAX_LINES:
-                raise Failed(f"{path.name}: too many lines; allowed at most {MAX_LINES}")
+            if found > most:
+                raise Failed(f"{path.name}: too many lines; allowed at most {most}")
             yield where, parse_json(text, where)
     if not found:
         raise Failed(f"{path.name}: holds no case; allowed at least one line")

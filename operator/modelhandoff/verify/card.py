@@ -1,4 +1,4 @@
-"""The model card: every section that is asked for is there and says something."""
+"""The model card: every section that is asked for says something, and the licence is stated."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import yaml
+
+from modelhandoff.errors import cut
 from modelhandoff.verify.bundle import read_text
-from modelhandoff.verify.findings import Failed, Found
+from modelhandoff.verify.findings import Failed, Found, Skipped
 
 MAX_CARD: Final = 1024 * 1024
+_FRONT: Final = re.compile(r"\A---\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.S)
 _ATX: Final = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*")
 _FENCE: Final = re.compile(r" {0,3}(```+|~~~+)")
 _PLACEHOLDER: Final = re.compile(
@@ -45,13 +49,62 @@ def model_card(path: Path, required: Sequence[str]) -> Found:
     return Found(message, {"sections": len(required), "words": words})
 
 
+def licence(path: Path | None, declared: str | None) -> Found:
+    """The licence is stated: by the spec, by the card's front matter, or by both alike.
+
+    Args:
+        path: of the model card, where there is one.
+        declared: what the spec says.
+
+    Raises:
+        Skipped: nobody states one.
+        Failed: the two differ, or the front matter is no YAML.
+    """
+    stated = "" if path is None else _front_matter(path)
+    if not stated and declared is None:
+        raise Skipped(
+            "No licence is stated; allowed governance.license, or license in the front matter of "
+            "the model card."
+        )
+    if path is not None and stated and declared is not None:
+        if stated.casefold() != declared.casefold():
+            raise Failed(
+                f"{path.name}: license is another than the handoff's; got {cut(stated)}; "
+                f"allowed {declared}, as governance.license says"
+            )
+        return Found(f"Handoff and model card state the licence {declared}.")
+    where = "The handoff" if declared is not None else "The model card"
+    return Found(f"{where} states the licence {declared or cut(stated)}.")
+
+
+def _front_matter(path: Path) -> str:
+    """The licence in a card's front matter; "" when it names none.
+
+    As model hubs have it, ``license: other`` refers to ``license_name``.
+    """
+    block = _FRONT.match(read_text(path, MAX_CARD))
+    if block is None:
+        return ""
+    try:
+        found = yaml.safe_load(block[1])
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise Failed(f"{path.name}: the front matter is no YAML; allowed license: <SPDX>") from None
+    if not isinstance(found, dict):
+        return ""
+    said, name = found.get("license"), found.get("license_name")
+    if isinstance(said, str) and said.casefold() == "other" and isinstance(name, str):
+        said = name
+    known = isinstance(said, str) and said.strip() and not _PLACEHOLDER.fullmatch(said.strip())
+    return said.strip() if known and isinstance(said, str) else ""
+
+
 def sections(text: str) -> dict[str, str]:
     """Text below each heading, by the heading in lower case with dashes.
 
     A section ends at the next heading of its own level or above; of two with one name the texts
     are joined. Front matter, comments and the headings themselves are no text.
     """
-    text = re.sub(r"\A---\r?\n.*?\r?\n---[ \t]*\r?\n", "", text, count=1, flags=re.S)
+    text = _FRONT.sub("", text, count=1)
     text = re.sub(r"<!--.*?(-->|\Z)", "", text, flags=re.S)
     found: dict[str, list[str]] = {}
     inside: list[tuple[int, list[str]]] = []

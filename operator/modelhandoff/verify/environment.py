@@ -1,7 +1,7 @@
 """The environment files: every library has one exact version.
 
-Read are pip requirements, conda environments (YAML), and the lock files of uv, poetry, pdm, pipenv,
-conda-lock and pylock, which pin everything by their nature.
+Read are pip requirements, conda environments (YAML), conda's explicit lists of files, and the lock
+files of uv, poetry, pdm, pipenv, conda-lock and pylock, which pin everything by their nature.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ _PINNED: Final = re.compile(rf"{_NAME}{_EXTRAS}\s*(?:==|===)\s*[A-Za-z0-9][A-Za-
 _DIRECT: Final = re.compile(rf"{_NAME}{_EXTRAS}\s*@\s*(\S+)")
 _EXACT_URL: Final = re.compile(r"sha(?:256|384|512)[=:][0-9a-f]{64,128}|@[0-9a-f]{40}(?:[#?]|$)")
 _CONDA: Final = re.compile(
-    r"(?:[\w.-]+::)?[A-Za-z0-9_][\w.-]*\s*(?:==|=)\s*[0-9A-Za-z][\w.!+]*(?:=[\w.*]+)?"
+    # name==1.2 or name=1.2=build; name=1.2 alone stands for 1.2.*, so it needs three numbers.
+    r"(?:[\w./-]+::)?[A-Za-z0-9_][\w.-]*\s*"
+    r"(?:==\s*[0-9A-Za-z][\w.!+]*(?:=[\w.]+)?"
+    r"|=\s*[0-9A-Za-z][\w.!+]*=[\w.]+"
+    r"|=\s*(?:\d+!)?\d+\.\d+\.\d[\w.+]*)"
+)
+_EXPLICIT: Final = re.compile(
+    # Channel, platform, name, version and build of one file.
+    r"\S+/[\w.-]+-[0-9A-Za-z][\w.!+]*-[\w.]+\.(?:conda|tar\.bz2)(?:#(?:sha256:)?[0-9a-f]{32,64})?"
 )
 _HARMLESS: Final = (
     "--hash",
@@ -73,7 +81,21 @@ def _read(path: Path, text: str) -> Iterator[tuple[str, str]]:
         return _toml_lock(path.name, text)
     if name.endswith(("pipfile.lock", ".json")):
         return _pipfile(path.name, text)
+    if re.search(r"^@EXPLICIT\s*$", text, re.M):
+        return _explicit(path.name, text)
     return _requirements(path.name, text)
+
+
+def _explicit(name: str, text: str) -> Iterator[tuple[str, str]]:
+    """The files that ``conda list --explicit`` and ``conda-lock --kind explicit`` list."""
+    for number, line in enumerate(text.splitlines(), 1):
+        wanted = line.strip()
+        pip = re.match(r"#\s*pip\s+(\S.*)", wanted)
+        if pip:  # conda-lock keeps libraries that come from elsewhere in such comments.
+            for _, wrong in _requirements(name, pip[1]):
+                yield f"{name}:{number}", wrong
+        elif wanted and not wanted.startswith(("#", "@EXPLICIT")):
+            yield f"{name}:{number}", "" if _EXPLICIT.fullmatch(wanted) else wanted
 
 
 def _requirements(name: str, text: str) -> Iterator[tuple[str, str]]:

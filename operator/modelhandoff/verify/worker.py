@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from modelhandoff.api.candidate import ArtifactRole, ModelFormat
 from modelhandoff.api.checks import CheckName
-from modelhandoff.verify import card, environment, formats
+from modelhandoff.verify import card, environment, formats, privacy
 from modelhandoff.verify.bundle import Bundle, read_bundle, read_lines
 from modelhandoff.verify.findings import Failed, Found, Skipped, made
 
@@ -44,6 +44,9 @@ def asked(bundle: Bundle) -> tuple[CheckName, ...]:
         CheckName.API_CONTRACT: bundle.first(ArtifactRole.API_CONTRACT) is not None,
         CheckName.GOLDEN_CASES: spec.acceptance is not None and spec.acceptance.smoke is not None,
         CheckName.MODEL_CARD: governance is not None and governance.model_card is not None,
+        CheckName.LICENSE: governance is not None
+        and (governance.license is not None or governance.model_card is not None),
+        CheckName.PRIVACY: governance is not None and governance.privacy is not None,
         CheckName.PINNED_ENVIRONMENT: governance is not None and governance.pinned_environment,
         CheckName.SBOM: governance is not None and governance.sbom is not None,
     }
@@ -71,6 +74,8 @@ class Bench:
             CheckName.API_CONTRACT: self.api,
             CheckName.GOLDEN_CASES: self.golden,
             CheckName.MODEL_CARD: self.card,
+            CheckName.LICENSE: self.license,
+            CheckName.PRIVACY: lambda: privacy.privacy(self.bundle),
             CheckName.PINNED_ENVIRONMENT: lambda: environment.pinned_environment(
                 self.bundle.all(ArtifactRole.ENVIRONMENT)
             ),
@@ -201,6 +206,12 @@ class Bench:
         from modelhandoff.verify.signature import signature
 
         return signature(self.bundle)
+
+    def license(self) -> Found:
+        """The licence, of the spec and of the model card."""
+        governance = self.bundle.spec.governance
+        assert governance is not None, "asked for only with a licence or a model card"
+        return card.licence(self.bundle.first(ArtifactRole.MODEL_CARD), governance.license)
 
     def sbom(self) -> Found:
         """The bill of materials."""

@@ -132,7 +132,7 @@ def test_the_narrow_columns_are_the_promised_ones():
     columns = crd(KINDS[0])["spec"]["versions"][0]["additionalPrinterColumns"]
 
     narrow = [c["name"].upper() for c in columns if "priority" not in c]
-    assert narrow == ["PHASE", "STEP", "WEIGHT", "VERDICT", "MODEL", "AGE"]
+    assert narrow == ["PHASE", "STEP", "WEIGHT", "VERDICT", "CHECKLIST", "MODEL", "AGE"]
 
 
 def test_writing_twice_changes_nothing(tmp_path):

@@ -138,6 +138,7 @@ def test_sections_come_in_the_order_of_the_questions():
     assert found == [
         "Metrics at the decision",
         "What was tried",
+        "Handoff checklist: 2 of 8",
         "Evidence",
         "Weights over time",
         "Distributions and latency",

@@ -52,6 +52,7 @@ from modelhandoff.rollout.decide import decide
 from modelhandoff.rollout.snapshot import (
     ApprovalView,
     AttemptView,
+    ExemptionView,
     FreezeView,
     HandoffView,
     JobView,
@@ -117,6 +118,8 @@ class Model:
     approvals: dict[str, ApprovalView] = field(default_factory=dict)
     accounts: frozenset[str] = frozenset()
     freezes: tuple[FreezeView, ...] = ()
+    exempted: tuple[ExemptionView, ...] = ()
+    required: frozenset[str] = frozenset()
     said: Verdict | None = None
     unknown: str = ""
     writes: list[Any] = field(default_factory=list)
@@ -162,6 +165,8 @@ class Model:
             ),
             approving_accounts=self.accounts,
             freezes=self.freezes,
+            exemptions=self.exempted,
+            required_checks=self.required,
         )
 
     def receipt(self) -> str:

@@ -68,7 +68,7 @@ def test_a_handoff_that_declares_nothing_needs_no_job_and_says_so():
     for kind in ("ContractsValid", "AcceptancePassed", "GovernanceComplete"):
         assert condition(model, kind)["status"] == "Unknown"
         assert condition(model, kind)["reason"] == "NotDeclared"
-        assert "declares no" in condition(model, kind)["message"]
+        assert "declared that" in condition(model, kind)["message"]
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,68 @@ def test_a_subsection_belongs_to_its_section_and_not_to_the_next():
     assert found["c"].split() == ["three"]
 
 
+# Licence
+
+
+def licence(tmp_path: Any, text: str, declared: str | None = None) -> Any:
+    wanted: dict[str, Any] = {"modelCard": {}} | ({"license": declared} if declared else {})
+    bundle = folder(tmp_path, governance=wanted)
+    bundle.files["ModelCard"] = text.encode()
+    bundle.names["ModelCard"] = "card.md"
+    return bundle.checks()["License"]
+
+
+OTHER = CARD.replace("apache-2.0", "other\nlicense_name: Corp-Internal-1")
+UNSTATED = CARD.replace("apache-2.0", "TBD")
+
+
+@pytest.mark.parametrize(
+    ("text", "declared", "says"),
+    [
+        (CARD, None, "The model card states the licence apache-2.0."),
+        (CARD, "Apache-2.0", "Handoff and model card state the licence Apache-2.0."),
+        (UNSTATED, "Apache-2.0", "The handoff states the licence Apache-2.0."),
+        (OTHER, "Corp-Internal-1", "Handoff and model card state the licence Corp-Internal-1."),
+        ("---\nlicense: MIT\n---", None, "The model card states the licence MIT."),
+    ],
+)
+def test_a_licence_may_be_stated_in_either_place(tmp_path, text, declared, says):
+    check = licence(tmp_path, text, declared)
+
+    assert (check.state, check.message) == ("Passed", says)
+
+
+@pytest.mark.parametrize(
+    "text", [UNSTATED, "# Card\n", "---\n[1]\n---\n", "---\nlicense: [MIT]\n---\n", "---\nx\n"]
+)
+def test_a_licence_that_nobody_states_is_said_to_be_missing_and_stops_nothing(tmp_path, text):
+    check = licence(tmp_path, text)
+
+    assert check.state == "Skipped"
+    assert check.message.startswith("No licence is stated; allowed governance.license")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (CARD, "card.md: license is another than the handoff's; got apache-2.0; allowed MIT"),
+        ("---\na: [\n---\n", "card.md: the front matter is no YAML"),
+        ("---\na: !!python/object/apply:os.system [ls]\n---\n", "the front matter is no YAML"),
+    ],
+)
+def test_two_licences_or_a_broken_front_matter_are_failed(tmp_path, text, says):
+    check = licence(tmp_path, text, "MIT")
+
+    assert check.state == "Failed"
+    assert says in check.message
+
+
+def test_a_handoff_may_state_its_licence_without_a_model_card(tmp_path):
+    check = folder(tmp_path, governance={"license": "MIT"}).checks()["License"]
+
+    assert (check.state, check.message) == ("Passed", "The handoff states the licence MIT.")
+
+
 # Environment
 
 
@@ -178,6 +240,12 @@ def environment(tmp_path: Any, name: str, data: str | bytes) -> Any:
     return bundle.checks()["PinnedEnvironment"]
 
 
+EXPLICIT = f"""# platform: linux-64
+@EXPLICIT
+https://conda.example/conda-forge/linux-64/python-3.11.4-hab00c5b_0_cpython.conda#{"a" * 32}
+https://conda.example/conda-forge/noarch/tzdata-2024a-h0c530f3_0.tar.bz2#{"a" * 32}
+# pip mine @ https://x.example/mine-1.0-py3-none-any.whl#sha256={"a" * 64}
+"""
 HASH = "--hash=sha256:" + "a" * 64
 UV = """version = 1
 [[package]]
@@ -198,7 +266,10 @@ version = "2.2.0"
         ("requirements.txt", "mine @ https://x/mine.whl#sha256=" + "a" * 64, 1),
         ("requirements.txt", "mine @ git+https://x/mine@" + "0" * 40, 1),
         ("environment.yml", "dependencies:\n- python=3.11.4\n- numpy=2.2.0=py311_0\n", 2),
-        ("environment.yaml", "dependencies:\n- pip=24.0\n- pip: [numpy==2.2.0]\n", 2),
+        ("environment.yaml", "dependencies:\n- pip==24.0\n- pip: [numpy==2.2.0]\n", 2),
+        ("environment.yml", "dependencies:\n- conda-forge::python=3.11.4\n- tzdata=2024a=h0c\n", 2),
+        ("conda-linux-64.lock", EXPLICIT, 3),
+        ("explicit.txt", EXPLICIT.replace("#" + "a" * 32, ""), 3),
         ("conda-lock.yml", "package:\n- {name: numpy, version: 2.2.0}\n", 1),
         ("uv.lock", UV, 1),
         ("Pipfile.lock", json.dumps({"default": {"numpy": {"version": "==2.2.0"}}}), 1),
@@ -229,6 +300,13 @@ def test_exact_versions_are_enough(tmp_path, name, data, libraries):
         ("environment.yml", "dependencies:\n- numpy\n", "dependencies[0]: has no exact version"),
         ("environment.yml", "dependencies:\n- numpy>=2\n", "got numpy>=2"),
         ("environment.yml", "dependencies:\n- numpy=2.*\n", "got numpy=2.*"),
+        ("environment.yml", "dependencies:\n- python=3.11\n", "no exact version; got python=3.11"),
+        ("environment.yml", "dependencies:\n- pytz=2024a\n", "no exact version; got pytz=2024a"),
+        ("environment.yml", "dependencies:\n- numpy==2.2.0=py*\n", "got numpy==2.2.0=py*"),
+        ("conda-linux-64.lock", "@EXPLICIT\nnumpy>=2\n", "conda-linux-64.lock:2: has no exact"),
+        ("conda-linux-64.lock", "@EXPLICIT\nhttps://x.example/numpy.conda\n", "lock:2: has no"),
+        ("conda-linux-64.lock", "@EXPLICIT\n# pip mine>=1\n", "lock:2: has no exact"),
+        ("conda-linux-64.lock", "@EXPLICIT\n", "names no library"),
         ("environment.yml", "dependencies:\n- pip: [numpy]\n", "dependencies[0].pip[0]: has no"),
         ("environment.yml", "dependencies:\n- 5\n", "no dependency; got int"),
         ("environment.yml", "a: [", "no YAML"),

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from modelhandoff.analysis.judge import RISE_BELOW
+from modelhandoff.api.vocabulary import CHECKLIST
 from modelhandoff.cli.kubectl import bars, lookup
 from modelhandoff.cli.kubectl.api import Api
 from modelhandoff.cli.kubectl.judged import Judged, rejudge
@@ -20,6 +21,7 @@ from modelhandoff.cli.kubectl.screen import console_for, plain, put
 from modelhandoff.cli.kubectl.tree import STATES, STYLES, next_step
 from modelhandoff.cli.kubectl.view import View, look
 from modelhandoff.cli.kubectl.words import words
+from modelhandoff.errors import cut
 
 if TYPE_CHECKING:
     from modelhandoff.analysis.verdict import MetricVerdict
@@ -50,6 +52,7 @@ def render(view: View, *, ascii_only: bool = False) -> Group:
         whole = f"kubectl handoff report {meta['name']} -n {meta['namespace']}"
         parts.append(_line("Report", whole))
     parts += _rules(view, judged)
+    parts += _checklist(view, ascii_only=ascii_only)
     parts += _metrics(view, judged, ascii_only=ascii_only)
     parts += _flips(view, judged, ascii_only=ascii_only)
     if judged is not None and judged.trouble:
@@ -145,6 +148,28 @@ def _rules(view: View, judged: Judged | None) -> list[Any]:
         )
     )
     return out
+
+
+def _checklist(view: View, *, ascii_only: bool) -> list[Any]:
+    """The eight points, each with its reason and the next step."""
+    counted = view.status.get("checklist") or {}
+    if not counted:
+        return []
+    found = lookup.conditions_of(view.handoff)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for at in range(3):
+        grid.add_column(no_wrap=at < 2, overflow="fold")
+    for kind in CHECKLIST:
+        point = found.get(kind) or {}
+        done = point.get("status") == "True"
+        mark = ("ok" if done else "..") if ascii_only else ("✓" if done else "○")
+        said = cut(point.get("message") or "", 400)
+        grid.add_row(
+            Text(f"  {mark} {kind}", "green" if done else "yellow"),
+            Text(str(point.get("reason") or ""), "dim"),
+            Text(said),
+        )
+    return [*_head(f"Checklist, {counted.get('passed')} of {counted.get('total')}"), grid]
 
 
 def _metrics(view: View, judged: Judged | None, *, ascii_only: bool) -> list[Any]:

@@ -218,7 +218,8 @@ def handoff_errors(manifest: Mapping[str, Any], policy: Any) -> list[InvalidInpu
         return failure.errors
     if policy is None:
         return policy_violations(spec, PolicySpec(), other_sources={spec.monitoring.source})
-    return policy_violations(spec, policy)
+    space = manifest.get("metadata", {}).get("namespace")
+    return policy_violations(spec, policy, namespace=space if isinstance(space, str) else "")
 
 
 def _policy_errors(manifest: Mapping[str, Any]) -> list[InvalidInputError]:

@@ -22,7 +22,7 @@ from modelhandoff.cli.kubectl.printing import (
 from modelhandoff.cluster.kinds import HANDOFF
 from modelhandoff.errors import cut
 
-_HEADER = ("NAME", "PHASE", "STEP", "WEIGHT", "VERDICT", "MODEL", "AGE")
+_HEADER = ("NAME", "PHASE", "STEP", "WEIGHT", "VERDICT", "CHECKLIST", "MODEL", "AGE")
 _WIDE = ("BASELINE", "GPU", "P95", "ERR", "KL", "MESSAGE")
 
 
@@ -58,6 +58,7 @@ def _row(item: Raw, *, everywhere: bool, wide: bool) -> list[str]:
         str(step.get("label") or ""),
         "" if step.get("weight") is None else str(step["weight"]),
         str(verdict.get("decision") or ""),
+        str((status.get("checklist") or {}).get("label") or ""),
         str(model.get("version") or ""),
         since(meta.get("creationTimestamp")),
     ]

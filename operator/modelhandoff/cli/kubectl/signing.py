@@ -9,7 +9,7 @@ from typing import Any
 
 from modelhandoff.api import names
 from modelhandoff.api.hashing import bundle_hash
-from modelhandoff.api.vocabulary import BEFORE_PODS, TERMINAL
+from modelhandoff.api.vocabulary import BEFORE_PODS, CHECKLIST, TERMINAL, ConditionType
 from modelhandoff.cli.kubectl import fallback, lookup
 from modelhandoff.cli.kubectl.api import Api, Raw
 from modelhandoff.cli.kubectl.printing import Format, echo, warn, write
@@ -32,7 +32,7 @@ _RIGHT = Kind(
     namespaced=False,
 )
 _BEFORE = frozenset({"", *BEFORE_PODS})
-_CHECKS = ("ArtifactsVerified", "ContractsValid", "AcceptancePassed", "GovernanceComplete")
+_CHECKS = tuple(kind for kind in CHECKLIST if kind is not ConditionType.APPROVED)
 _LONGEST_COMMENT = 1024
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from modelhandoff.api.vocabulary import CHECKLIST
 from modelhandoff.cli.kubectl import bars, lookup
 from modelhandoff.cli.kubectl.printing import clock, moment, mood, span
 from modelhandoff.cli.kubectl.view import View
@@ -23,7 +24,6 @@ TIMELINE = 12
 STYLES = {"good": "green", "bad": "red", "busy": "cyan", "held": "yellow"}
 STATES = {"Pass": "green", "Fail": "bold red", "Pending": "cyan", "Unknown": "yellow"}
 _SHOWN = (
-    "ArtifactsVerified",
     "CapacityAvailable",
     "CanaryReady",
     "TrafficAligned",
@@ -49,6 +49,7 @@ def render(view: View, *, plain: bool = False) -> Group:
     _signatures(root, view, plain=plain)
     _steps(root, view, plain=plain)
     _evidence(root, view, plain=plain)
+    _checklist(root, view, plain=plain)
     _conditions(root, view, plain=plain)
     _timeline(root, view)
     parts.append(root)
@@ -280,6 +281,35 @@ def _evidence(root: Tree, view: View, *, plain: bool) -> None:
     root.add(head).add(grid)
 
 
+def _checklist(root: Tree, view: View, *, plain: bool) -> None:
+    """The eight points; what is wrong with one in words, what is not declared in ``explain``."""
+    counted = view.status.get("checklist") or {}
+    exempted = view.status.get("exemptions") or ()
+    if exempted:
+        rules = ", ".join(f"{one['rule']} ({cut(one.get('reason') or '')})" for one in exempted)
+        root.add(Text.assemble(("Exempted  ", "bold"), (f"from {rules}", "yellow")))
+    if not counted:
+        return
+    found = lookup.conditions_of(view.handoff)
+    told = Text.assemble(("Checklist ", "bold"), f"{counted.get('label') or ''}  ")
+    branch = root.add(told)
+    for kind in CHECKLIST:
+        point = found.get(kind) or {}
+        value = str(point.get("status") or "Unknown")
+        if value == "Unknown":
+            told.append(f"{'-' if plain else '·'} {kind}  ", "dim")
+            continue
+        mark, style = ("good", "green") if value == "True" else ("bad", "red")
+        told.append(f"{_mark(mark, plain=plain)} {kind}  ", style)
+        if value == "False":
+            branch.add(_note(kind, point))
+
+
+def _note(kind: str, condition: Mapping[str, Any]) -> Text:
+    said = f"{kind}: {condition.get('reason')} {cut(condition.get('message') or '', 300)}"
+    return Text(said, "yellow")
+
+
 def _conditions(root: Tree, view: View, *, plain: bool) -> None:
     found = lookup.conditions_of(view.handoff)
     told = Text.assemble(("Checks    ", "bold"))
@@ -296,12 +326,7 @@ def _conditions(root: Tree, view: View, *, plain: bool) -> None:
             told.append(f"{_mark('good', plain=plain)} {name}  ", "green")
         else:
             told.append(f"{_mark('bad', plain=plain)} {name}  ", "red")
-            notes.append(
-                Text(
-                    f"{name}: {condition.get('reason')} {cut(condition.get('message') or '', 300)}",
-                    "yellow",
-                )
-            )
+            notes.append(_note(name, condition))
     paused = found.get("Paused") or {}
     if paused.get("status") == "True":
         told.append(f"{_mark('held', plain=plain)} {paused.get('reason')}", "yellow")

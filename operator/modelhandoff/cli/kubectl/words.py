@@ -105,8 +105,23 @@ GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
             ),
             (
                 ("GovernanceIncomplete",),
-                "model card, environment or bill of materials lacks something",
+                "model card, environment or bill of materials lacks something, or is not declared",
                 "add what the message names",
+            ),
+            (
+                ("MonitoringPlanned", "RunbookComplete"),
+                "the plan is complete",
+                _NOTHING,
+            ),
+            (
+                ("MonitoringIncomplete",),
+                "the monitoring plan would not notice an outage or drift within minutes",
+                "add the metric that the message names, or shorten `monitoring.interval`",
+            ),
+            (
+                ("RunbookIncomplete",),
+                "the way back is not written down",
+                "write `rollout.rollbackPlan`",
             ),
             (
                 ("CheckInconclusive",),
@@ -178,7 +193,12 @@ GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
                 "the policy lets nothing new come to production until the time in the message",
                 "wait; harm is still acted on",
             ),
-            (("Approved", "ApprovalNotRequired"), "nobody's signature is missing", _NOTHING),
+            (("Approved",), "nobody's signature is missing", _NOTHING),
+            (
+                ("ApprovalNotRequired",),
+                "no role has to approve: it goes on, and the checklist lacks the point",
+                "name roles in `approvals.roles`, where people shall sign",
+            ),
             (
                 ("ApprovalRejected",),
                 "a role rejected it, which is final for what it says",

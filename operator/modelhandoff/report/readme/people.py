@@ -89,7 +89,11 @@ def checklist(subject: Subject) -> Iterator[Block]:
     """The eight points; ticked where the operator's status says so, otherwise open."""
     status = subject.status
     found = {one.type: one for one in status.conditions} if status and subject.current else {}
-    yield Checks(tuple(_check(found.get(kind), text) for kind, text in CHECKLIST))
+    items = tuple(_check(found.get(kind), text) for kind, text in CHECKLIST)
+    yield Checks(items)
+    if found:
+        done = sum(ticked for ticked, _ in items)
+        yield Paragraph((f"{done} of {len(items)}. What is not declared is not ticked.",))
     if status is not None and not subject.current:
         yield Paragraph(("The handoff was edited: nothing is known of it yet.",), quiet=True)
 

@@ -20,7 +20,9 @@ def test_the_table_has_the_columns_of_kubectl(server, call):
 
     header, ads, fraud = call("get").out.splitlines()
 
-    assert header.split() == ["NAME", "PHASE", "STEP", "WEIGHT", "VERDICT", "MODEL", "AGE"]
+    assert header.split() == [
+        "NAME", "PHASE", "STEP", "WEIGHT", "VERDICT", "CHECKLIST", "MODEL", "AGE",
+    ]  # fmt: skip
     assert fraud.split()[:5] == ["fraud", "Progressing", "1/2", "10", "1.4.0"]
     assert ads.split()[:2] == ["ads", "1.4.0"]
     assert header.index("MODEL") == fraud.index("1.4.0") == ads.index("1.4.0")
