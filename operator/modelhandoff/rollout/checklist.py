@@ -129,9 +129,9 @@ def _acceptance(matter: Matter) -> Condition:
     golden = _family(matter, point, ACCEPTANCE_CHECKS, Reason.ACCEPTANCE_FAILED)
     if tests is None or golden[0] != "True":
         return golden
-    return (
-        ("True", golden[1], cut(f"{golden[2]} {tests[2]}", _MOST)) if tests[0] == "True" else tests
-    )
+    if tests[0] != "True":
+        return tests
+    return "True", golden[1], cut(f"{golden[2]} {tests[2]}", _MOST)
 
 
 def _monitoring(matter: Matter) -> Condition:

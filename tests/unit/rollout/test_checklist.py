@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from modelhandoff.api.checklist import ChecklistPoint, gaps
+from modelhandoff.api.job_results import JobReport
 from modelhandoff.api.resolve import resolve
 from modelhandoff.api.vocabulary import CHECKLIST, ConditionType
 from modelhandoff.cli.kubectl.words import words
-from modelhandoff.rollout.snapshot import ExemptionView
-from tests.builders import DIGEST, spec
+from modelhandoff.rollout.snapshot import ExemptionView, WorkView
+from tests.builders import DIGEST, IMAGE, spec
 from tests.unit.rollout.model import OPEN, Model
 
 
@@ -21,6 +22,12 @@ def file(role: str, name: str) -> dict[str, str]:
 
 
 PLAN = "Scale fraud-1.3.2 up, point the route at it, tell the payments team."
+AGAIN = {
+    "image": IMAGE,
+    "command": ["train"],
+    "tolerance": 0.02,
+    "metrics": [{"name": "auc", "value": 0.91}],
+}
 COMPLETE: dict[str, Any] = {
     "candidate": {
         "artifacts": [
@@ -31,7 +38,7 @@ COMPLETE: dict[str, Any] = {
             file("SBOM", "sbom.json"),
         ]
     },
-    "acceptance": {"smoke": {}},
+    "acceptance": {"smoke": {}, "reproduce": AGAIN},
     "governance": {
         "modelCard": {},
         "privacy": {"piiFields": []},
@@ -51,6 +58,9 @@ def world(checks: Any = PASSED, **changes: Any) -> Model:
     """A handoff that declares every point that can be declared, with these results."""
     model = Model(raw_spec=spec(**{**COMPLETE, **changes}))
     model.checks = [dict(check) for check in checks]
+    remade = JobReport(found=True, numbers={"auc": 0.92}).model_dump_json(by_alias=True)
+    work = WorkView(model.now, model.now + timedelta(seconds=12), 0, "")
+    model.left_behind["-reproduce"] = (work, remade)
     return model
 
 
@@ -99,19 +109,20 @@ def test_the_smallest_handoff_is_promoted_and_is_told_what_its_checklist_lacks()
         assert "; add " in found[kind]["message"]
 
 
-def test_a_complete_handoff_passes_every_point_that_can_be_declared():
+def test_a_complete_handoff_passes_all_eight():
     model = world()
     model.run()
     assert model.state.phase == "AwaitingApproval"
     assert points(model)["Approved"]["reason"] == "AwaitingApproval"
-    assert model.status["checklist"]["label"] == "6/8"
+    assert model.status["checklist"]["label"] == "7/8"
 
     model.approve("Engineering", "eva@example.com")
     model.run()
 
     found = points(model)
-    assert [kind for kind, c in found.items() if c["status"] != "True"] == ["Reproduced"]
-    assert model.status["checklist"] == {"passed": 7, "total": 8, "label": "7/8"}
+    assert {c["status"] for c in found.values()} == {"True"}
+    assert model.status["checklist"] == {"passed": 8, "total": 8, "label": "8/8"}
+    assert "auc 0.92" in found["Reproduced"]["message"]
     assert "eva@example.com" in found["Approved"]["message"]
 
 
@@ -269,10 +280,31 @@ def test_what_the_policy_requires_must_be_shown_and_not_skipped():
 
 def test_what_the_policy_requires_and_is_shown_goes_on():
     model = world()
-    model.required = frozenset(CHECKLIST) - {ConditionType.REPRODUCED}
+    model.required = frozenset(CHECKLIST)
     model.run()
 
     assert model.state.phase == "AwaitingApproval"
+
+
+def test_a_policy_that_asks_for_more_meanwhile_counts_before_people_are_asked():
+    model = world(rollout={})
+    model.job_runs = False
+    model.run()
+    model.required = frozenset({"RunbookComplete"})
+    model.job_runs = True
+    model.settle()
+    model.run()
+
+    assert model.state.phase == "Rejected"
+    assert "The policy requires RunbookComplete, and it is not shown" in model.status["message"]
+
+
+def test_the_digests_of_a_bundle_without_a_job_are_compared_by_the_first_pod():
+    model = Model()
+    model.required = frozenset({"ArtifactsVerified"})
+    model.run()
+
+    assert model.state.phase == "Promoted"
 
 
 def test_exemptions_are_shown_bounded():
