@@ -122,8 +122,8 @@ class Exemption(SpecModel):
     """The namespace."""
     rule: PolicyRule
     """The rule: a point of requiredChecks, PinnedImages (allowUnpinnedImages), Registries,
-    ArtifactHosts, ArtifactSources, Signature (requireSignature), TLS (allowHttp), Pickle (allowPickle), a limit, or DirectInitial
-    (allowDirectInitial). Who has to approve, and whose signature
+    ArtifactHosts, ArtifactSources, Signature (requireSignature), TLS (allowHttp), Pickle
+    (allowPickle), a limit, or DirectInitial (allowDirectInitial). Who has to approve, and whose key
     is trusted, is never exempted."""
     reason: Text
     """Why, in words; the status of every handoff there shows them."""

@@ -206,7 +206,8 @@ def _freezes(store: Store, handoff: Raw) -> tuple[FreezeView, ...]:
 def _required_checks(store: Store, handoff: Raw) -> frozenset[str]:
     """Points of the checklist that the policy requires now."""
     listed = _policy_now(store, handoff).get("requiredChecks")
-    return frozenset(one for one in listed or () if isinstance(one, str))
+    found = listed if isinstance(listed, list) else ()
+    return frozenset(one for one in found if isinstance(one, str))
 
 
 def _exempted(store: Store, handoff: Raw) -> tuple[ExemptionView, ...]:

@@ -15,6 +15,7 @@ STRICT = {
     "registries": ["registry.corp.example"],
     "artifactHosts": ["corp.example"],
     "limits": {"maxFirstWeight": 5, "minStepDuration": "2h", "maxReplicas": 1},
+    "requireSignature": True,
     "requiredChecks": ["ContractsValid", "AcceptancePassed", "MonitoringReady", "RunbookComplete",
                        "GovernanceComplete", "Approved"],
 }  # fmt: skip

@@ -605,3 +605,23 @@ def test_freezes_are_the_policys_as_it_is_now():
     assert (found.start.hour, found.until.day, found.reason) == (9, 3, "month end")
     assert seen(mine(), policy(freeze="odd")).freezes == ()
     assert seen(mine()).freezes == ()
+
+
+def test_what_the_policy_requires_is_what_this_namespace_is_not_exempted_from():
+    space = mine()["metadata"]["namespace"]
+    exempted = [
+        {"namespace": space, "rule": "RunbookComplete", "reason": "moves in May"},
+        {"namespace": space, "rule": "RunbookComplete", "reason": "twice"},
+        {"namespace": "elsewhere", "rule": "Approved", "reason": "not here"},
+        "odd",
+    ]
+    strict = policy(requiredChecks=["RunbookComplete", "Approved", 5], exemptions=exempted)
+
+    found = seen(mine(), strict)
+
+    assert found.required_checks == {"Approved"}
+    assert [(one.rule, one.reason) for one in found.exemptions] == [
+        ("RunbookComplete", "moves in May")
+    ]
+    odd = seen(mine(), policy(requiredChecks=5, exemptions="odd"))
+    assert (odd.required_checks, odd.exemptions) == (frozenset(), ())
