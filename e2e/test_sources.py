@@ -24,8 +24,16 @@ def test_a_bundle_in_a_registry_is_checked_and_served_and_what_is_not_there_is_s
     repository = f"{case.namespace}/fraud"
     pinned = push(host, repository, "1.0.0", files)
     place = f"oci+http://{REGISTRY}/{repository}"
+    # This registry asks nobody who they are; the Secret is mounted all the same, beside one that
+    # does not exist.
+    case.kubectl(
+        *("create", "secret", "docker-registry", "pull", "--docker-server=registry.example"),
+        *("--docker-username=ada", "--docker-password=secret"),
+    )
+    secrets: Raw = {"imagePullSecrets": [{"name": "pull"}, {"name": "nowhere"}]}
+    first = case.handoff("v1", {"candidate": {"serving": secrets}})
 
-    case.stack.apply(moved(case.handoff("v1"), lambda file: f"{place}@{pinned}#{file}"))
+    case.stack.apply(moved(first, lambda file: f"{place}@{pinned}#{file}"))
     old = case.workload(case.wait("Promoted"))
     checks = {c["name"]: c["state"] for c in case.attempt()["status"]["checks"]}
     assert set(checks.values()) == {"Passed"}
