@@ -22,13 +22,15 @@ class PythonImage:
         name: folder under `images/`.
         extras: extras of `pyproject.toml` whose libraries go in.
         pruned: libraries left out together with what only they need: this image must not need them.
-        rooms: packages that run in this image.
+        rooms: packages and modules that run in this image.
+        elsewhere: modules of them that are never imported in this image.
     """
 
     name: str
     extras: tuple[str, ...]
     pruned: tuple[str, ...] = ()
     rooms: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,22 @@ CATALOGUE: dict[str, Image] = {
     image.name: image
     for image in (
         PythonImage(
-            "operator", ("operator",), rooms=("modelhandoff.controller", "modelhandoff.cli")
+            "operator",
+            ("operator",),
+            rooms=("modelhandoff.controller", "modelhandoff.cli"),
+            # For somebody's own machine; they say what is missing.
+            elsewhere=("modelhandoff.cli.init", "modelhandoff.cli.pack", "modelhandoff.cli.verify"),
         ),
         PythonImage(
             "serve",
             ("serve",),
             pruned=("kubernetes", "scipy"),
-            rooms=("modelhandoff.serve", "modelhandoff.verify"),
+            rooms=(
+                "modelhandoff.serve",
+                "modelhandoff.verify.collect",
+                "modelhandoff.verify.fetch",
+                "modelhandoff.verify.warmup",
+            ),
         ),
         PythonImage("verify", ("verify",), pruned=("kubernetes",), rooms=("modelhandoff.verify",)),
         ProgramImage("envoy", "envoy", origin="wheel"),
