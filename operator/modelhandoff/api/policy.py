@@ -171,7 +171,7 @@ class PolicySpec(SpecModel):
     """Whether models may have a format that is loaded by unpickling, SKLearn or Torch: whoever
     makes such a file runs code in the serving pod."""
     require_signature: bool = False
-    """Whether every bundle must be signed."""
+    """Whether every bundle must be signed, with one of trustedKeys."""
     trusted_keys: Annotated[tuple[TrustedKey, ...], ListOf(MAX_KEYS, key="name")] = ()
     """Keys that bundles may be signed with; a handoff chooses its own when empty."""
     allow_direct_initial: bool = True
@@ -189,6 +189,19 @@ class PolicySpec(SpecModel):
     """Bounds on what handoffs may ask for."""
     defaults: Defaults = Defaults()
     """Values for what a handoff leaves out."""
+
+    rules = (
+        Rule(
+            cel=(
+                "!has(self.requireSignature) || !self.requireSignature"
+                " || (has(self.trustedKeys) && self.trustedKeys.size() > 0)"
+            ),
+            holds=lambda self: not self.require_signature or bool(self.trusted_keys),
+            at="trustedKeys",
+            wrong="signatures are required, and no key is trusted",
+            allowed="at least one trusted key: else a handoff could bring its own",
+        ),
+    )
 
     def exempted(self, namespace: str) -> tuple[Exemption, ...]:
         """What a namespace is exempted from; of two for one rule the first."""

@@ -57,8 +57,18 @@ def status(
     return CheckStatus(
         name=str(name),
         state=state.value,
-        message=cut(message, MAX_LINE),
+        message=_printable(cut(message, MAX_LINE)),
         numbers=dict(list(finite.items())[:MAX_NUMBERS]),
+    )
+
+
+def _printable(line: str) -> str:
+    """The line without what a file could put into it to break JSON or a terminal.
+
+    JSON lets a string hold half a surrogate pair, which no UTF-8 and so no report can carry.
+    """
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line
     )
 
 

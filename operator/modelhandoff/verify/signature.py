@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from modelhandoff.api.candidate import ArtifactRole
 from modelhandoff.api.signature import TrustedKey
 from modelhandoff.errors import cut
@@ -154,12 +156,21 @@ def _verify(path: Path, key: TrustedKey, files: Mapping[str, Path]) -> None:
                 f"{path.name}: the signature is not valid; it was altered, or made with another "
                 f"key than {key.name}"
             ) from None
+        except ValidationError as error:
+            raise Failed(f"{path.name}: no model signature; {_first(error)}") from None
         except ValueError as error:
             if not str(error).startswith("Signature mismatch"):
                 raise Failed(f"{path.name}: {cut(error, 200)}") from None
         except (LookupError, TypeError, AttributeError) as error:
             # What the library says of a document that lacks a part.
             raise Failed(f"{path.name}: no model signature; got {cut(repr(error), 80)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """What is wrong with a document that the library refuses: its first place, in its words."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(step) for step in found["loc"])
+    return cut(f"{where}: {found['msg']}" if where else found["msg"], 160)
 
 
 def _same_files(files: Mapping[str, Path], signed: Mapping[str, str], where: str) -> None:

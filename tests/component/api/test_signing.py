@@ -353,6 +353,45 @@ def test_a_freeze_ends_after_it_begins(plane: ControlPlane, until: str, said: st
         assert not refused
 
 
+KEY = f"-----BEGIN PUBLIC KEY-----\n{'A' * 48}\n-----END PUBLIC KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"requireSignature": True, "trustedKeys": [{"name": "release", "publicKey": KEY}]}, ""),
+        ({"requireSignature": False}, ""),
+        ({"trustedKeys": [{"name": "release", "publicKey": KEY}]}, ""),
+        ({"requireSignature": True}, "signatures are required, and no key is trusted"),
+        ({"requireSignature": True, "trustedKeys": []}, "spec.trustedKeys"),
+        (
+            {"trustedKeys": [{"name": "release", "publicKey": KEY.replace("PUBLIC", "PRIVATE")}]},
+            "spec.trustedKeys[0].publicKey",
+        ),
+        ({"trustedKeys": [{"name": "a", "publicKey": KEY}] * 2}, "spec.trustedKeys[1]: Duplicate"),
+    ],
+    ids=["both", "not required", "keys", "no keys", "empty", "private", "one name twice"],
+)
+def test_whoever_requires_signatures_says_whose(
+    plane: ControlPlane, spec: dict[str, Any], said: str
+) -> None:
+    policy = {
+        "apiVersion": names.API_VERSION,
+        "kind": "HandoffPolicy",
+        "metadata": {"name": "strict"},
+        "spec": spec,
+    }
+    refused = refusal_of(plane, policy)
+    assert bool(refused) == bool(said)
+    assert said in refused
+    try:
+        PolicySpec.model_validate(spec)
+    except ValidationError:
+        assert refused
+    else:
+        assert not refused
+
+
 def test_the_expressions_are_sound(plane: ControlPlane) -> None:
     found = json.loads(plane.kubectl("get", "validatingadmissionpolicy", "-o", "json"))
     for one in found["items"]:

@@ -10,12 +10,14 @@ from modelhandoff.api.policy_check import policy_violations
 from modelhandoff.api.resolve import resolve
 from tests.builders import spec
 
+PUBLIC_KEY = f"-----BEGIN PUBLIC KEY-----\n{'A' * 48}\n-----END PUBLIC KEY-----\n"
 STRICT = {
     "metricSources": [{"name": "default", "url": "http://prometheus.example:9090"}],
     "registries": ["registry.corp.example"],
     "artifactHosts": ["corp.example"],
     "limits": {"maxFirstWeight": 5, "minStepDuration": "2h", "maxReplicas": 1},
     "requireSignature": True,
+    "trustedKeys": [{"name": "release", "publicKey": PUBLIC_KEY}],
     "requiredChecks": ["ContractsValid", "AcceptancePassed", "MonitoringReady", "RunbookComplete",
                        "GovernanceComplete", "Approved"],
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import subprocess
 import sys
@@ -158,19 +159,22 @@ def _statement(document: dict[str, Any], edit: Callable[[dict[str, Any]], None])
     envelope["payload"] = base64.b64encode(json.dumps(statement).encode()).decode()
 
 
-def test_a_statement_that_was_rewritten_is_not_believed(tmp_path, alice):
-    # An attacker changes the model and writes its digest into the signed statement.
-    bundle = signed(tmp_path, alice, change=_flip)
-    import hashlib
-
-    new = hashlib.sha256(bundle.files["Model"]).hexdigest()
+def _naming(file: str, digest: str) -> Callable[[dict[str, Any]], None]:
+    """An edit that writes another digest of a file into the signed statement."""
 
     def rewrite(statement: dict[str, Any]) -> None:
         for one in statement["predicate"]["resources"]:
-            if one["name"] == "model.onnx":
-                one["digest"] = new
+            if one["name"] == file:
+                one["digest"] = digest
 
-    bundle.files["Signature"] = _edited(bundle.files["Signature"], lambda d: _statement(d, rewrite))
+    return lambda document: _statement(document, rewrite)
+
+
+def test_a_statement_that_was_rewritten_is_not_believed(tmp_path, alice):
+    # An attacker changes the model and writes its digest into the signed statement.
+    bundle = signed(tmp_path, alice, change=_flip)
+    new = hashlib.sha256(bundle.files["Model"]).hexdigest()
+    bundle.files["Signature"] = _edited(bundle.files["Signature"], _naming("model.onnx", new))
     found = check(bundle)
     assert found.state == "Failed"
     assert "the signature is not valid" in found.message
@@ -235,6 +239,59 @@ def test_signatures_of_another_kind_are_refused_by_name(tmp_path, alice, edit, s
     found = check(bundle)
     assert found.state != "Passed"
     assert says in found.message
+
+
+HALF_A_PAIR = "\ud800"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda d: _statement(d, lambda s: s.update(predicateType=HALF_A_PAIR)),
+        lambda d: d["verificationMaterial"]["publicKey"].update(hint=HALF_A_PAIR + "\n\x1b[31m"),
+    ],
+    ids=["statement", "key"],
+)
+def test_text_that_no_report_can_carry_is_one_clean_line(tmp_path, alice, edit):
+    bundle = signed(tmp_path, alice)
+    bundle.files["Signature"] = _edited(bundle.files["Signature"], edit)
+    results = bundle.checks()
+    found = results["Signature"]
+    assert found.state == "Failed"
+    assert found.message.isprintable()
+    assert "\N{REPLACEMENT CHARACTER}" in found.message
+    # The checks after it are made all the same.
+    assert results["ModelFormat"].state == "Passed"
+
+
+@pytest.mark.parametrize("attackers_first", [True, False])
+@pytest.mark.parametrize("name", ["dsseEnvelope", "dsse_envelope"])
+def test_two_envelopes_in_one_file_are_not_taken_for_each_other(
+    tmp_path, alice, name, attackers_first
+):
+    # One envelope is alice's, the other lists the changed file: whoever checks the one and
+    # compares files with the other would be fooled.
+    bundle = signed(tmp_path, alice, change=_flip)
+    document = json.loads(bundle.files["Signature"])
+    digest = hashlib.sha256(bundle.files["Model"]).hexdigest()
+    forged = json.loads(_edited(bundle.files["Signature"], _naming("model.onnx", digest)))
+    envelopes = [document.pop("dsseEnvelope"), forged["dsseEnvelope"]]
+    first, second = reversed(envelopes) if attackers_first else envelopes
+    head = json.dumps(document)[:-1]
+    bundle.files["Signature"] = (
+        f'{head}, "dsseEnvelope": {json.dumps(first)}, "{name}": {json.dumps(second)}}}'
+    ).encode()
+    assert check(bundle).state == "Failed"
+
+
+def test_a_part_that_a_signature_does_not_have_is_named(tmp_path, alice):
+    bundle = signed(tmp_path, alice)
+    bundle.files["Signature"] = _edited(bundle.files["Signature"], lambda d: d.update(extra=1))
+    found = check(bundle)
+    assert (found.state, found.message) == (
+        "Failed",
+        "model.sig: no model signature; extra: Extra inputs are not permitted",
+    )
 
 
 def test_a_trusted_key_that_is_none_is_not_the_models_fault(tmp_path, alice):
