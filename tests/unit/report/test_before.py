@@ -111,3 +111,14 @@ def test_hostile_words_of_a_check_and_of_an_approver_stay_words():
     assert kinds(short, signed) == kinds(calm, plain)
     page = to_html(compose(read([attempt(refused().but(checks=(short,), approvals=signed))])))
     assert "<script" not in page
+
+
+def test_the_checklist_is_told_from_the_attempt_alone():
+    state = ended(DRIFTED, Outcome.ROLLBACK, "HarmDetected").but(checks=PASSED, approvals=SIGNED)
+    text = written(state)
+
+    assert "## Handoff checklist: 3 of 8" in text
+    assert "| `ArtifactsVerified` | 🟢 yes | ChecksPassed: 3 files. |" in text
+    assert "| `RunbookComplete` | 🔴 no | RunbookIncomplete: spec.rollout.rollbackPlan: " in text
+    assert "| `Reproduced` | not shown | NotDeclared: " in text
+    assert "| `Approved` | 🟢 yes | Approved: Approved by DataScience (ana@example.com), " in text

@@ -169,6 +169,7 @@ def test_the_checklist_is_ticked_by_the_status_of_this_spec_only():
     assert "- [x] Artifacts packaged and versioned" in text
     assert "Engineering has not signed." in text
     assert text.count("- [ ] ") == len(CHECKLIST) - 1
+    assert "1 of 8. What is not declared is not ticked." in text
     edited = written(smallest(), status=status, current=False)
     assert "- [x]" not in edited
     assert "nothing is known of it yet" in edited
@@ -238,3 +239,9 @@ def test_an_outlook_without_numbers_says_so():
 def test_the_document_can_be_a_page_too():
     page = to_html(compose_readme(subject(smallest())))
     assert "\u2610 " in page
+
+
+def test_the_points_of_the_readme_are_the_conditions_in_their_order():
+    from modelhandoff.api.vocabulary import CHECKLIST as POINTS
+
+    assert [kind for kind, _ in CHECKLIST] == [str(point) for point in POINTS]

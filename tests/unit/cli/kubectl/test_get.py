@@ -15,7 +15,8 @@ from tests.unit.cli.kubectl.world import Story
 
 
 def test_the_table_has_the_columns_of_kubectl(server, call):
-    Story(server).judged().write("10 % on 1.4.0: no harm found.", weight=10)
+    counted = {"passed": 6, "total": 8, "label": "6/8"}
+    Story(server).judged().write("10 % on 1.4.0: no harm found.", weight=10, checklist=counted)
     Story(server, name="ads").plain()
 
     header, ads, fraud = call("get").out.splitlines()
@@ -23,7 +24,7 @@ def test_the_table_has_the_columns_of_kubectl(server, call):
     assert header.split() == [
         "NAME", "PHASE", "STEP", "WEIGHT", "VERDICT", "CHECKLIST", "MODEL", "AGE",
     ]  # fmt: skip
-    assert fraud.split()[:5] == ["fraud", "Progressing", "1/2", "10", "1.4.0"]
+    assert fraud.split()[:6] == ["fraud", "Progressing", "1/2", "10", "6/8", "1.4.0"]
     assert ads.split()[:2] == ["ads", "1.4.0"]
     assert header.index("MODEL") == fraud.index("1.4.0") == ads.index("1.4.0")
 
@@ -126,6 +127,7 @@ def test_fifty_metrics_and_twenty_steps_stay_below_a_hundred_columns(server, cal
         "10 % on 1.4.0.",
         weight=10,
         step={"index": 20, "count": 20, "label": "20/20", "weight": 100},
+        checklist={"passed": 8, "total": 8, "label": "8/8"},
         metrics=[{**metric, "name": f"m{at}"} for at in range(50)],
     )
 

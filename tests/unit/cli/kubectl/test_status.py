@@ -165,3 +165,44 @@ def test_a_handoff_with_an_empty_status_breaks_nothing(server, call, verb):
     })  # fmt: skip
 
     assert call(verb, "fraud").code == 0
+
+
+CHECKED = {
+    "checklist": {"passed": 2, "total": 8, "label": "2/8"},
+    "exemptions": [{"rule": "Pickle", "reason": "moves in May"}],
+    "conditions": {
+        "ArtifactsVerified": "True", "Reproduced": "Unknown", "ContractsValid": "Unknown",
+        "AcceptancePassed": "True", "MonitoringReady": "False", "RunbookComplete": "Unknown",
+        "GovernanceComplete": "Unknown", "Approved": "Unknown",
+    },
+}  # fmt: skip
+
+
+def test_the_checklist_is_counted_and_what_is_wrong_with_it_is_said(server, call):
+    Story(server).judged().write("10 % on 1.4.0.", weight=10, **CHECKED)
+
+    told = call("status", "fraud").out
+
+    assert "Checklist 2/8" in told
+    assert "✓ ArtifactsVerified" in told
+    assert "✗ MonitoringReady" in told
+    assert "· Approved" in told
+    assert "MonitoringReady: Collecting" in told
+    assert "Exempted  from Pickle (moves in May)" in told
+
+
+def test_explain_lists_all_eight_with_their_reasons(server, call):
+    Story(server).judged().write("10 % on 1.4.0.", weight=10, **CHECKED)
+
+    told = call("explain", "fraud").out
+
+    assert "Checklist, 2 of 8" in told
+    for kind, value in CHECKED["conditions"].items():
+        assert f"{'✓' if value == 'True' else '○'} {kind}" in told
+
+
+def test_a_status_of_an_older_operator_has_no_checklist(server, call):
+    Story(server).judged().write("10 % on 1.4.0.", weight=10)
+
+    assert "Checklist" not in call("status", "fraud").out
+    assert "Checklist" not in call("explain", "fraud").out
