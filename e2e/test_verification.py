@@ -48,6 +48,37 @@ def test_a_graph_that_breaks_the_contract_is_rejected_by_name(case: Case) -> Non
     never_existed(case, status, old)
 
 
+def test_a_server_that_names_another_version_is_rejected_by_its_pods_before_any_weight(
+    case: Case,
+) -> None:
+    trace: Raw = {
+        "contracts": {
+            "api": {"trace": {"requestIdHeader": "X-Call", "versionHeader": "X-Served-Version"}}
+        }
+    }
+    old = case.serve("v1", trace)
+    kept = {c["name"]: c for c in case.attempt()["status"]["checks"]}
+    assert kept["CanaryGoldenCases"]["state"] == kept["CanaryContract"]["state"] == "Passed"
+    assert kept["CanaryGoldenCases"]["numbers"]["cases"] == 20
+
+    document = case.handoff("v2", trace)
+    # The bundle is right in every check; what the image serves calls itself something else.
+    document["spec"]["candidate"]["serving"]["args"] = ["--model-version", "9.9.9"]
+    case.stack.apply(document)
+    status = case.wait("Rejected", timeout=180)
+
+    assert status["verdict"]["reason"] == "ContractBroken"
+    assert (
+        "CanaryContract: golden.jsonl:1: header X-Served-Version of the answer is wrong; got 9.9.9"
+        in status["message"]
+    )
+    assert condition(status, "ContractsValid")["status"] == "False"
+    workload = case.workload(status)
+    assert workload != old
+    assert case.routes.highest(workload) == 0
+    case.nothing_lost(least=20)
+
+
 def artifact(document: Raw, role: str) -> dict[str, Any]:
     """The artifact of a handoff with this role."""
     found = document["spec"]["candidate"]["artifacts"]

@@ -8,6 +8,7 @@ with the same one.
 from __future__ import annotations
 
 import asyncio
+import json
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,10 +16,19 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from modelhandoff.api.checks import CheckName, CheckState, CheckStatus
+from modelhandoff.api import names
+from modelhandoff.api.checks import (
+    CANARY_REPORT,
+    CanaryReport,
+    CheckName,
+    CheckState,
+    CheckStatus,
+)
 from modelhandoff.api.job_results import JobReport
+from modelhandoff.api.promises import BROKEN_EXIT
 from modelhandoff.cluster.jobs import CHECK, WORK
 from modelhandoff.cluster.pods import FETCH, SERVER
+from modelhandoff.cluster.warmup import WARMUP
 from modelhandoff.verify.check import receipt_text, report_body
 from modelhandoff.verify.findings import status as check_status
 from tests.component.fakeapi.kinds import BY_PLURAL, Kind
@@ -85,6 +95,7 @@ def reported(spec: bytes, *checks: CheckStatus) -> tuple[str, bytes]:
     return receipt_text(checks, body, spec), body + b"\n"
 
 
+KEPT = (check_status(CheckName.CANARY_GOLDEN_CASES, CheckState.PASSED, "20 from 1 pod."),)
 Act = Callable[[Object], Awaitable[None]]
 
 
@@ -98,6 +109,7 @@ class Actors:
         check: what the pod of a verification Job leaves behind for the spec that it reads: its
             termination message and its log.
         work: what the container of a tenant's Job comes to.
+        canary: what a warm-up Job that was told promises reports; ``None``: it leaves nothing.
         logs: of pods, by namespace and name.
     """
 
@@ -108,6 +120,7 @@ class Actors:
         self.jobs = Fate.READY
         self.gateway = True
         self.check: Check = all_passed
+        self.canary: tuple[CheckStatus, ...] | None = KEPT
         self.work: Left = all_green()
         self.logs: dict[tuple[str, str], bytes] = {}
         self._waiting: list[asyncio.Queue[tuple[Act, Object]]] = [
@@ -247,12 +260,12 @@ class Actors:
         found = self._objects.find(ROUTE, meta["namespace"], meta["name"])
         if found is None or not self.gateway:
             return
-        names = [
+        backends = [
             backend["name"]
             for rule in found["spec"].get("rules") or ()
             for backend in rule.get("backendRefs") or ()
         ]
-        missing = [n for n in names if self._objects.find(SERVICE, meta["namespace"], n) is None]
+        missing = [n for n in backends if self._objects.find(SERVICE, meta["namespace"], n) is None]
         resolved = {
             "type": "ResolvedRefs",
             "status": "False" if missing else "True",
@@ -290,6 +303,8 @@ class Actors:
         started = before.get("startTime") or now
         if meta["name"].endswith("-verify") and fate is Fate.READY:
             await self._verified(found)
+        if meta["name"].endswith("-warmup") and fate is Fate.READY and self.canary is not None:
+            fate = await self._warmed(found, self.canary)
         if _tenants(meta["name"]) and fate is Fate.READY:
             await self._worked(found)
             fate = Fate.FAILED if self.work.code else Fate.READY
@@ -329,6 +344,24 @@ class Actors:
             told = {"terminated": {**done, "message": left.receipt}}
             status["containerStatuses"] = [{"name": CHECK, "state": told}]
         await self._status(POD, pod, status)
+
+    async def _warmed(self, job: Object, canary: tuple[CheckStatus, ...]) -> Fate:
+        """The pod of a warm-up Job that was told promises: it leaves its report."""
+        meta = job["metadata"]
+        promised = (meta.get("annotations") or {}).get(names.ANNOTATION_SPEC_DIGEST)
+        if not promised:
+            return Fate.READY
+        broken = any(check.state != "Passed" for check in canary)
+        report = CanaryReport(promises=promised, checks=canary)
+        said = {CANARY_REPORT: report.model_dump(mode="json", by_alias=True)}
+        pod = await self._pod_of(job)
+        if pod is not None:
+            code = BROKEN_EXIT if broken else 0
+            ended = {"exitCode": code, "reason": "Completed", "message": json.dumps(said)}
+            statuses = [{"name": WARMUP, "state": {"terminated": ended}}]
+            phase = "Failed" if broken else "Succeeded"
+            await self._status(POD, pod, {"phase": phase, "containerStatuses": statuses})
+        return Fate.FAILED if broken else Fate.READY
 
     async def _verified(self, job: Object) -> None:
         """The pod of a verification Job: it reads the mounted spec and leaves its report."""

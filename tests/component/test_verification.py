@@ -79,8 +79,12 @@ async def test_the_checks_come_first_and_are_kept(logged: World) -> None:
     assert kinds.index("ConfigMap") < kinds.index("Job") < kinds.index("Deployment")
     attempt = logged.attempt()
     assert attempt["status"]["checks"] == [
-        {"name": "GoldenCases", "state": "Passed", "message": "20 are right.", "numbers": {}}
-    ]
+        {"name": "GoldenCases", "state": "Passed", "message": "20 are right.", "numbers": {}},
+        {
+            "name": "CanaryGoldenCases", "state": "Passed", "message": "20 from 1 pod.",
+            "numbers": {},
+        },
+    ]  # fmt: skip
     assert logged.condition("AcceptancePassed")["status"] == "True"
     (job,) = verifying(logged, JOB)
     (spec,) = verifying(logged, CONFIG_MAP)
@@ -108,6 +112,39 @@ async def test_a_wrong_answer_is_rejected_and_no_pod_of_the_candidate_ever_exist
     assert LINE in status["message"]
     assert logged.attempt()["status"]["checks"][1]["numbers"] == {"cases": 20.0, "wrong": 1.0}
     assert logged.condition("AcceptancePassed")["message"] == f"GoldenCases: {LINE}"
+
+
+async def test_an_answer_that_is_wrong_only_from_the_pods_is_rejected_before_any_weight(
+    logged: World,
+) -> None:
+    await logged.start()
+    await logged.apply(quick(V1))
+    await end(logged, "Promoted")
+    served = logged.route()
+    wrong = f"{LINE} (1 of 20 cases are wrong on pod fraud-x)"
+    logged.actors.canary = (
+        check_status(CheckName.CANARY_GOLDEN_CASES, CheckState.FAILED, wrong, {"wrong": 1}),
+    )
+    await logged.apply(asking(V2))
+    await end(logged, "Rejected")
+
+    assert logged.route() == served
+    status = logged.status()
+    assert status["verdict"]["reason"] == "AcceptanceFailed"
+    assert f"CanaryGoldenCases: {wrong}" in status["message"]
+    assert logged.condition("AcceptancePassed")["status"] == "False"
+    assert [c["state"] for c in logged.attempt()["status"]["checks"]] == ["Passed", "Failed"]
+    assert "maxWeight" not in logged.attempt()["status"]
+
+
+async def test_a_warm_up_that_leaves_no_report_lets_nothing_through(logged: World) -> None:
+    logged.actors.canary = None
+    await logged.start()
+    await logged.apply(asking(V1))
+    await end(logged, "Inconclusive")
+
+    assert logged.status()["verdict"]["reason"] == "ReportUnreadable"
+    assert "not the model's fault" in logged.status()["message"]
 
 
 def _tampered(spec: bytes) -> tuple[str, bytes]:
@@ -212,7 +249,7 @@ async def test_an_operator_that_dies_at_every_write_makes_one_job_and_loses_no_r
         if w.verb == "create" and w.kind in ("Job", "ConfigMap") and w.name.endswith("-verify")
     ]
     assert len(created) == len(set(created)) + 1, "one Job and one ConfigMap, of one name"
-    assert [c["state"] for c in logged.attempt()["status"]["checks"]] == ["Passed"]
+    assert [c["state"] for c in logged.attempt()["status"]["checks"]] == ["Passed", "Passed"]
     verifying = [p for p in logged.objects.list(POD, NAMESPACE) if "verify" in str(p["metadata"])]
     assert len(verifying) == 1
 

@@ -16,7 +16,8 @@ class Smoke(SpecModel):
     """Golden cases: requests whose right answers were computed when the model was trained.
 
     They are the first artifact with role TestData, one JSON object with request and response in
-    every line.
+    every line. An ONNX model answers them in a verification Job; every model answers them once
+    more from its pods, before the first traffic.
     """
 
     abs_tolerance: Annotated[float, Field(ge=0, le=1_000_000)] = 1e-5
@@ -29,7 +30,7 @@ class Smoke(SpecModel):
 
 
 class Acceptance(SpecModel):
-    """What a candidate must show before a pod of it exists."""
+    """What a candidate must show before it gets any traffic."""
 
     smoke: Smoke | None = None
     """Golden cases."""

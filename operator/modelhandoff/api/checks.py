@@ -8,6 +8,7 @@ spec that was read. The operator stores the checks in the attempt's status.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -55,6 +56,8 @@ class CheckName(StrEnum):
     PRIVACY = "Privacy"
     PINNED_ENVIRONMENT = "PinnedEnvironment"
     SBOM = "SBOM"
+    CANARY_GOLDEN_CASES = "CanaryGoldenCases"
+    CANARY_CONTRACT = "CanaryContract"
 
 
 ARTIFACT_CHECKS = (
@@ -64,8 +67,15 @@ ARTIFACT_CHECKS = (
     CheckName.MODEL_LOADS,
     CheckName.MODEL_METADATA,
 )
-CONTRACT_CHECKS = (CheckName.GRAPH_CONTRACT, CheckName.DATA_CONTRACT, CheckName.API_CONTRACT)
-ACCEPTANCE_CHECKS = (CheckName.GOLDEN_CASES,)
+CONTRACT_CHECKS = (
+    CheckName.GRAPH_CONTRACT,
+    CheckName.DATA_CONTRACT,
+    CheckName.API_CONTRACT,
+    CheckName.CANARY_CONTRACT,
+)
+ACCEPTANCE_CHECKS = (CheckName.GOLDEN_CASES, CheckName.CANARY_GOLDEN_CASES)
+CANARY_CHECKS = (CheckName.CANARY_GOLDEN_CASES, CheckName.CANARY_CONTRACT)
+"""Made by the warm-up Job on the pods of the candidate, all others by the verification Job."""
 GOVERNANCE_CHECKS = (
     CheckName.MODEL_CARD,
     CheckName.LICENSE,
@@ -119,6 +129,19 @@ class Receipt(StatusModel):
     """The line of the first check that did not pass."""
 
 
+class CanaryReport(StatusModel):
+    """What a warm-up Job found on the pods, part of its termination message."""
+
+    promises: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+    """SHA-256 of what it was told to check."""
+    checks: Annotated[tuple[CheckStatus, ...], ListOf(MAX_CHECKS, minimum=1, key="name")]
+    """What came of each check."""
+
+
+CANARY_REPORT = "canary"
+"""Field of the termination message that holds the report."""
+
+
 class Unreadable(Exception):
     """What a Job left behind is not its report; the message is one line."""
 
@@ -146,6 +169,18 @@ def read_receipt(text: str) -> Receipt:
         return Receipt.model_validate_json(text)
     except ValidationError:
         raise Unreadable("the termination message is no receipt") from None
+
+
+def read_canary_report(text: str) -> CanaryReport:
+    """The report in the termination message of a warm-up Job.
+
+    Raises:
+        Unreadable: there is none.
+    """
+    try:
+        return CanaryReport.model_validate(json.loads(text)[CANARY_REPORT])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise Unreadable("the termination message holds no report") from None
 
 
 def read_body(log: bytes, receipt: Receipt) -> Report:

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from modelhandoff.api.base import SpecModel, Word
 from modelhandoff.api.cel import Rule, positive
 from modelhandoff.api.quantities import (
+    HINT,
     Duration,
     ListOf,
     Ratio,
@@ -157,10 +158,55 @@ class Tensor(SpecModel):
     """Its dimensions; -1 is one of any size, such as the number of rows."""
 
 
+Header = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9-]+$", max_length=64),
+    Field(json_schema_extra={HINT: "the name of a header: letters, digits and -"}),
+]
+
+
+class ErrorAnswer(SpecModel):
+    """One way in which the API refuses."""
+
+    status: Annotated[int, Field(ge=400, le=599)]
+    """HTTP status of the answer."""
+    meaning: Text
+    """What it says to a caller. For people."""
+
+
+class Idempotency(SpecModel):
+    """A request that is repeated under the same key gets the same answer."""
+
+    header: Header
+    """Header that carries the key, for example Idempotency-Key."""
+
+
+class Trace(SpecModel):
+    """What every answer tells about itself."""
+
+    request_id_header: Header | None = None
+    """Header with an id of the caller's choice that every answer carries back."""
+    version_header: Header | None = None
+    """Header in which every answer names candidate.model.version."""
+
+    rules = (
+        Rule(
+            cel="has(self.requestIdHeader) || has(self.versionHeader)",
+            holds=lambda self: (
+                self.request_id_header is not None or self.version_header is not None
+            ),
+            wrong="nothing is promised",
+            allowed="requestIdHeader, versionHeader, or both",
+        ),
+    )
+
+
 class ApiContract(SpecModel):
     """What the API promises to its callers.
 
     An artifact with role ApiContract adds JSON Schemas of requests and responses, with examples.
+    What is promised in errors, idempotency and trace, and by the response schema, is checked on
+    every pod of the candidate before its first traffic.
     """
 
     method: HttpMethod = HttpMethod.POST
@@ -174,6 +220,25 @@ class ApiContract(SpecModel):
     """All inputs of an ONNX model. A verification Job compares them with the model's graph."""
     outputs: Annotated[tuple[Tensor, ...], ListOf(32, minimum=1, key="name")] | None = None
     """All outputs of an ONNX model. A verification Job compares them with the model's graph."""
+    errors: Annotated[tuple[ErrorAnswer, ...], ListOf(32, minimum=1, key="status")] | None = None
+    """Statuses of refusals. A bad example of the ApiContract artifact must get one of them that is
+    below 500."""
+    idempotency: Idempotency | None = None
+    """Whether a request may be repeated safely."""
+    trace: Trace | None = None
+    """Headers by which an answer can be followed. The reference server takes these names."""
+
+    rules = (
+        Rule(
+            cel="!has(self.errors) || self.errors.exists(e, e.status < 500)",
+            holds=lambda self: (
+                self.errors is None or any(error.status < 500 for error in self.errors)
+            ),
+            at="errors",
+            wrong="no status says that the request is at fault",
+            allowed="at least one status from 400 to 499",
+        ),
+    )
 
 
 class Contracts(SpecModel):

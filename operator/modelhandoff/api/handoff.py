@@ -128,6 +128,15 @@ def _needs(asked: str, role: ArtifactRole, holds: Callable[[Any], bool]) -> Rule
     )
 
 
+def _can_be_asked(spec: ModelHandoffSpec) -> bool:
+    api = spec.contracts.api
+    if api.idempotency is None and api.trace is None:
+        return True
+    if spec.candidate.serving.protocol is not Protocol.CUSTOM_HTTP:
+        return True
+    return _has(spec, ArtifactRole.TEST_DATA) or _has(spec, ArtifactRole.API_CONTRACT)
+
+
 def _onnx(asked: str, what: str, at: str, holds: Callable[[Any], bool]) -> Rule:
     """The rule that a check which runs the model has one that onnxruntime can run."""
     return Rule(
@@ -154,11 +163,22 @@ _VERIFICATION_RULES = (
         ArtifactRole.TEST_DATA,
         lambda s: s.acceptance is None or s.acceptance.smoke is None,
     ),
-    _onnx(
-        "(!has(self.acceptance) || !has(self.acceptance.smoke))",
-        "golden cases",
-        "acceptance",
-        lambda s: s.acceptance is None or s.acceptance.smoke is None,
+    _needs(
+        "!has(self.contracts.api.errors)",
+        ArtifactRole.API_CONTRACT,
+        lambda s: s.contracts.api.errors is None,
+    ),
+    Rule(
+        cel=(
+            "(!has(self.contracts.api.idempotency) && !has(self.contracts.api.trace))"
+            " || !has(self.candidate.serving.protocol)"
+            " || self.candidate.serving.protocol != 'CustomHTTP'"
+            " || self.candidate.artifacts.exists(a, a.role in ['TestData', 'ApiContract'])"
+        ),
+        holds=_can_be_asked,
+        at="candidate.artifacts",
+        wrong="nobody knows what to ask a CustomHTTP server to see whether it keeps its promises",
+        allowed="an artifact with role: TestData or ApiContract",
     ),
     _onnx(
         "(!has(self.contracts.api.inputs) && !has(self.contracts.api.outputs))",
@@ -199,7 +219,7 @@ class ModelHandoffSpec(SpecModel):
     contracts: Contracts
     """The contracts between the model and those who call it."""
     acceptance: Acceptance | None = None
-    """What the candidate must show before a pod of it exists; nothing when not set."""
+    """What the candidate must show before it gets any traffic; nothing when not set."""
     approvals: Approvals | None = None
     """Who has to approve before a pod of the candidate exists; nobody when not set, unless the
     policy requires roles."""

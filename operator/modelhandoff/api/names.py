@@ -43,7 +43,7 @@ ANNOTATION_AUTHOR = f"{GROUP}/author"
 """On a handoff: who wrote what it says. Admission takes no other name than the user's own."""
 
 ANNOTATION_SPEC_DIGEST = f"{GROUP}/spec-digest"
-"""On a verification Job: SHA-256 of the spec file that it has to report."""
+"""On a verification or warm-up Job: SHA-256 of what it was told, which it has to report."""
 
 ANNOTATION_MODEL = f"{GROUP}/model"
 ANNOTATION_MODEL_VERSION = f"{GROUP}/model-version"

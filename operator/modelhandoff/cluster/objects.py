@@ -44,8 +44,17 @@ class Frozen:
     @property
     def spec_digest(self) -> str:
         """SHA-256 of the spec file that the verification Job must report; "" without a Job."""
-        job = self.objects.get("verification")
-        return str(job["metadata"]["annotations"][names.ANNOTATION_SPEC_DIGEST]) if job else ""
+        return _digest(self.objects.get("verification"))
+
+    @property
+    def promises_digest(self) -> str:
+        """SHA-256 of the promises that the warm-up Job must report on; "" when it knows none."""
+        return _digest(self.objects.get("warmup"))
+
+
+def _digest(job: Raw | None) -> str:
+    annotations = job["metadata"].get("annotations") or {} if job else {}
+    return str(annotations.get(names.ANNOTATION_SPEC_DIGEST, ""))
 
 
 def render(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings) -> str:

@@ -248,6 +248,7 @@ def _attempts(store: Store, key: HandoffKey, uid: str) -> tuple[AttemptView, ...
                     spec=frozen.spec,
                     status=raw.get("status") or {},
                     verification=frozen.spec_digest,
+                    promises=frozen.promises_digest,
                 )
             )
     return tuple(sorted(found, key=lambda attempt: attempt.ordinal))

@@ -213,6 +213,11 @@ def _environment(spec: ModelHandoffSpec) -> list[Raw]:
     examples = file_of(spec, ArtifactRole.TEST_DATA)
     if examples:
         ours["MODELHANDOFF_EXAMPLES"] = examples
+    trace = spec.contracts.api.trace
+    if trace is not None and trace.request_id_header:
+        ours["MODELHANDOFF_REQUEST_ID_HEADER"] = trace.request_id_header
+    if trace is not None and trace.version_header:
+        ours["MODELHANDOFF_VERSION_HEADER"] = trace.version_header
     theirs: list[Raw] = [{"name": item.name, "value": item.value} for item in serving.env]
     return [*theirs, *({"name": name, "value": value} for name, value in ours.items())]
 

@@ -99,6 +99,7 @@ def _pod(obj: Mapping[str, Any]) -> Raw:
             "phase",
             "reason",
             "message",
+            "podIP",
             "conditions",
             "initContainerStatuses",
             "containerStatuses",

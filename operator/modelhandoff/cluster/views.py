@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from modelhandoff.api import names
+from modelhandoff.api.promises import BROKEN_EXIT
 from modelhandoff.cluster.jobs import CHECK, WORK
 from modelhandoff.cluster.pods import FETCH, SERVER
 from modelhandoff.cluster.warmup import WARMUP
@@ -28,6 +29,8 @@ from modelhandoff.rollout.snapshot import (
 Raw = Mapping[str, Any]
 NO_RECEIPT = "nothing"
 """Stands for the termination message of checks that ended well and left none."""
+_REPORTS = ((CHECK, (0,)), (WARMUP, (0, BROKEN_EXIT)))
+"""Containers that leave a report, and the exit statuses with which they do."""
 MAX_TEXT = 4096
 """As long as a termination message can be."""
 
@@ -324,15 +327,16 @@ def _disturbed(raw: Raw) -> bool:
 
 
 def _receipt(pods: Iterable[Raw]) -> tuple[str, str]:
-    """Name and termination message of the first pod whose checks ended well.
+    """Name and termination message of the first pod that has something to report.
 
     The first, not the newest: a result that is there is never exchanged for another one.
     """
     for raw in pods:
-        ended = _ended(_container(raw.get("status") or {}, "containerStatuses", CHECK))
-        if ended is not None and int(ended.get("exitCode", -1)) == 0:
-            # Not cut: a text that is changed is no receipt. The API server bounds it.
-            return raw["metadata"]["name"], str(ended.get("message") or "") or NO_RECEIPT
+        for name, codes in _REPORTS:
+            ended = _ended(_container(raw.get("status") or {}, "containerStatuses", name))
+            if ended is not None and int(ended.get("exitCode", -1)) in codes:
+                # Not cut: a text that is changed is no receipt. The API server bounds it.
+                return raw["metadata"]["name"], str(ended.get("message") or "") or NO_RECEIPT
     return "", ""
 
 

@@ -18,6 +18,7 @@ from modelhandoff.cluster.kinds import (
     DEPLOYMENT,
     DISRUPTION_BUDGET,
     JOB,
+    POD,
     SERVICE,
     Kind,
 )
@@ -34,6 +35,7 @@ from modelhandoff.cluster.refusals import AlreadyExistsError
 from modelhandoff.cluster.store import Store
 from modelhandoff.cluster.verification import spec_map
 from modelhandoff.cluster.views import is_ours, labels_of
+from modelhandoff.cluster.warmup import addressed
 from modelhandoff.cluster.writing import Writer
 from modelhandoff.errors import ConflictError, RefusedError
 from modelhandoff.rollout.actions import (
@@ -306,6 +308,18 @@ async def run_tenant_job(shop: Workshop, action: RunTenantJob) -> None:
 
 
 async def run_warmup(shop: Workshop, action: RunWarmup) -> None:
-    """The warm-up Job, as it was rendered with the attempt."""
-    manifest = shop.frozen(action.attempt)["warmup"]
+    """The warm-up Job, as it was rendered with the attempt, with the pods that it has to ask."""
+    objects = shop.frozen(action.attempt)
+    (server, *_) = objects["deployment"]["spec"]["template"]["spec"]["containers"]
+    port = next(int(p["containerPort"]) for p in server["ports"] if p["name"] == HTTP_PORT)
+    manifest = addressed(objects["warmup"], _addresses(shop, action.workload), port)
     await shop.make(JOB, owned(manifest, owner(shop.handoff.name, shop.handoff.uid)))
+
+
+def _addresses(shop: Workshop, workload: str) -> dict[str, str]:
+    """Addresses of a revision's ready pods by name."""
+    found = shop.snapshot.workloads.get(workload)
+    ready = {pod.name for pod in found.pods if pod.ready and not pod.deleting} if found else set()
+    raws = ((name, shop.store.get(POD, shop.namespace, name)) for name in sorted(ready))
+    addresses = {name: (raw or {}).get("status", {}).get("podIP", "") for name, raw in raws}
+    return {name: host for name, host in addresses.items() if host}

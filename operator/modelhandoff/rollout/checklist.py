@@ -84,7 +84,7 @@ def _artifacts(matter: Matter) -> Condition:
     verdict = matter.state.verdict
     if verdict is not None and verdict.reason == Reason.ARTIFACT_MISMATCH:
         return "False", str(Reason.ARTIFACT_MISMATCH), verdict.message
-    if matter.state.checks:
+    if _of(matter, ARTIFACT_CHECKS):
         return _made(matter, ARTIFACT_CHECKS, Reason.ARTIFACT_REFUSED, ())
     if matter.asked:
         return _pending(matter)

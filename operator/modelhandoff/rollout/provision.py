@@ -18,6 +18,7 @@ from modelhandoff.rollout.actions import (
 )
 from modelhandoff.rollout.approving import await_approval
 from modelhandoff.rollout.attempt import Stamp
+from modelhandoff.rollout.canary import canary, canary_passed, no_report
 from modelhandoff.rollout.capacity import canary_replicas
 from modelhandoff.rollout.context import KIND_INITIAL, KIND_REFRESH, KIND_ROLLOUT, Context, Move
 from modelhandoff.rollout.diagnosis import Problem, diagnose
@@ -91,7 +92,8 @@ def provision(ctx: Context) -> Move:
     unlike = other_hardware(ctx)
     if unlike is not None:
         return unlike
-    warm = ctx.spec.rollout.warmup.requests == 0 or ctx.state.warmed_up
+    nothing_to_ask = ctx.spec.rollout.warmup.requests == 0 and not attempt.promises
+    warm = nothing_to_ask or ctx.state.warmed_up
     if warm:
         return enter_traffic(ctx)
     state = ctx.state.enter(Phase.WARMING_UP, ctx.now, f"{candidate.ready} pods ready; warming up.")
@@ -116,6 +118,13 @@ def warm_up(ctx: Context) -> Move:
     budget = ctx.spec.rollout.warmup.max_duration
     job = ctx.snapshot.jobs.get(names.warmup_job_name(attempt.name))
     sentence = f"Sending {ctx.spec.rollout.warmup.requests} example requests to {ctx.model}."
+    if attempt.promises:
+        sentence = f"{sentence} Then its pods must keep what the handoff promises."
+        told = canary(ctx, job)
+        if told is not None:
+            return told
+        if canary_passed(ctx):
+            return enter_traffic(ctx)
     if job is None:
         return Move(
             RunWarmup(attempt.name, names.warmup_job_name(attempt.name), candidate.name),
@@ -129,8 +138,10 @@ def warm_up(ctx: Context) -> Move:
             Reason.WARMUP_FAILED,
             f"{ctx.model} did not answer the example requests: {cut(job.message, 400)}",
         )
-    if not job.succeeded:
+    if not job.succeeded or attempt.promises:
         left = ctx.left(ctx.state.phase_since, budget + _WARMUP_GRACE)
+        if left <= 0 and job.succeeded:
+            return no_report(ctx, f"Job {job.name} is done and left none")
         if left <= 0:
             return take_down(
                 ctx,

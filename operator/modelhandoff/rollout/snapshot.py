@@ -49,6 +49,7 @@ class AttemptView:
         spec: the frozen, resolved spec that this attempt moves (decoded from its snapshot).
         verification: SHA-256 of the spec file that its verification Job must report; "" when the
             attempt was rendered without such a Job.
+        promises: SHA-256 of what its warm-up Job must report on; "" when that only sends examples.
         status: its status as stored (see ``rollout.attempt.AttemptState``).
     """
 
@@ -63,6 +64,7 @@ class AttemptView:
     spec: ModelHandoffSpec
     status: Mapping[str, Any]
     verification: str = ""
+    promises: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +199,7 @@ class JobView:
     Attributes:
         message: the Job's own words: the pod's termination message, or why it never ran.
         pod: its newest pod, if one is there.
-        receipt: of a Job that reports: termination message of the pod ``reporter``, which ended
-            well; "" before.
+        receipt: termination message of the pod ``reporter``, which left a report; "" before.
         work: of a Job of the tenant's: its container, in the pod that counts.
     """
 

@@ -38,7 +38,7 @@ _FAMILIES: tuple[tuple[tuple[CheckName, ...], Reason], ...] = (
     (ACCEPTANCE_CHECKS, Reason.ACCEPTANCE_FAILED),
     (GOVERNANCE_CHECKS, Reason.GOVERNANCE_INCOMPLETE),
 )
-_NOT_TO_BLAME = "This is not the model's fault. Retry when the cause is gone."
+NOT_TO_BLAME = "This is not the model's fault. Retry when the cause is gone."
 
 
 def verify(ctx: Context) -> Move | None:
@@ -109,9 +109,9 @@ def _judged(ctx: Context) -> Move | None:
     if verdict == "Failed":
         others = sum(check.get("state") == verdict for check in ctx.state.checks) - 1
         more = f" {others} more checks failed: see the attempt's status.checks." if others else ""
-        return take_down(ctx, Outcome.REJECT, _family(str(first.get("name"))), line + more)
+        return take_down(ctx, Outcome.REJECT, family(str(first.get("name"))), line + more)
     return take_down(
-        ctx, Outcome.INCONCLUSIVE, Reason.CHECK_INCONCLUSIVE, f"{line}. {_NOT_TO_BLAME}"
+        ctx, Outcome.INCONCLUSIVE, Reason.CHECK_INCONCLUSIVE, f"{line}. {NOT_TO_BLAME}"
     )
 
 
@@ -119,8 +119,9 @@ def _first(ctx: Context, state: str) -> dict[str, object]:
     return dict(next(check for check in ctx.state.checks if check.get("state") == state))
 
 
-def _family(name: str) -> Reason:
-    found = (reason for family, reason in _FAMILIES if name in family)
+def family(name: str) -> Reason:
+    """The reason that stands for a failed check."""
+    found = (reason for checks, reason in _FAMILIES if name in checks)
     return next(found, Reason.ARTIFACT_REFUSED)
 
 
@@ -129,7 +130,7 @@ def _not_told(ctx: Context, problem: str) -> Move:
         ctx,
         Outcome.INCONCLUSIVE,
         Reason.REPORT_UNREADABLE,
-        f"The verification Job left no usable report: {cut(problem, 300)}. {_NOT_TO_BLAME}",
+        f"The verification Job left no usable report: {cut(problem, 300)}. {NOT_TO_BLAME}",
     )
 
 
@@ -170,4 +171,4 @@ def _wait(ctx: Context, problem: Problem) -> Move:
 
 def _gave_up(ctx: Context, reason: str, said: str) -> Move:
     ended = said if said.endswith((".", "…")) else f"{said}."
-    return take_down(ctx, Outcome.INCONCLUSIVE, reason, f"{ended} {_NOT_TO_BLAME}")
+    return take_down(ctx, Outcome.INCONCLUSIVE, reason, f"{ended} {NOT_TO_BLAME}")

@@ -6,7 +6,8 @@ The file is ``{"requestSchema": {...}, "responseSchema": {...}, "examples": [{"n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from modelhandoff.verify.bundle import parse_json, read_text
 from modelhandoff.verify.findings import Failed, Found
 
 MAX_CONTRACT: Final = 1024 * 1024
+MAX_EXAMPLES: Final = 1000
 _KEYS: Final = frozenset({"requestSchema", "responseSchema", "examples"})
 _EXAMPLE_KEYS: Final = frozenset({"name", "valid", "request", "response"})
 
@@ -34,16 +36,7 @@ def api_contract(path: Path, golden: Iterable[tuple[str, Any]]) -> Found:
     Raises:
         Failed: something is not so, or there is no good or no bad example.
     """
-    document = parse_json(read_text(path, MAX_CONTRACT), path.name)
-    if not isinstance(document, dict) or not document.keys() <= _KEYS:
-        raise Failed(f"{path.name}: no API contract; got {cut(document)}; allowed {sorted(_KEYS)}")
-    schemas = {
-        side: _validator(path.name, f"{side}Schema", document.get(f"{side}Schema"))
-        for side in ("request", "response")
-    }
-    examples = document.get("examples")
-    if not isinstance(examples, list) or len(examples) > 1000:
-        raise Failed(f"{path.name}: examples: must be a list of at most 1000 objects")
+    schemas, examples = _read(path)
     counts = {True: 0, False: 0}
     for index, example in enumerate(examples):
         counts[_example(f"{path.name}: examples[{index}]", example, schemas)] += 1
@@ -67,6 +60,55 @@ def api_contract(path: Path, golden: Iterable[tuple[str, Any]]) -> Found:
         f"{cases} golden cases keep the contract.",
         {"good": counts[True], "bad": counts[False], "cases": cases},
     )
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[Any]]:
+    """Validators of requests and responses, and the examples as they are."""
+    document = parse_json(read_text(path, MAX_CONTRACT), path.name)
+    if not isinstance(document, dict) or not document.keys() <= _KEYS:
+        raise Failed(f"{path.name}: no API contract; got {cut(document)}; allowed {sorted(_KEYS)}")
+    schemas = {
+        side: _validator(path.name, f"{side}Schema", document.get(f"{side}Schema"))
+        for side in ("request", "response")
+    }
+    examples = document.get("examples")
+    if not isinstance(examples, list) or len(examples) > MAX_EXAMPLES:
+        raise Failed(f"{path.name}: examples: must be a list of at most {MAX_EXAMPLES} objects")
+    return schemas, examples
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What of an API contract can be tried on a server.
+
+    Attributes:
+        good, bad: requests of the examples that the request schema allows, or does not; each with
+            where it stands.
+        breaks: how an answer breaks the response schema; "" when it does not.
+    """
+
+    good: tuple[tuple[str, Any], ...]
+    bad: tuple[tuple[str, Any], ...]
+    breaks: Callable[[Any], str]
+
+
+def spoken(path: Path) -> Spoken:
+    """The requests of a contract's examples, and its response schema.
+
+    Raises:
+        Failed: the file is no API contract.
+    """
+    schemas, examples = _read(path)
+    good: list[tuple[str, Any]] = []
+    bad: list[tuple[str, Any]] = []
+    for index, example in enumerate(examples):
+        where = f"{path.name}: examples[{index}]"
+        if isinstance(example, dict) and "request" in example:
+            request = example["request"]
+            refused = _problem(where, schemas["request"], request)
+            (bad if refused else good).append((where, request))
+    response = schemas["response"]
+    return Spoken(tuple(good), tuple(bad), lambda value: _problem(path.name, response, value))
 
 
 def _validator(name: str, key: str, schema: Any) -> Any:

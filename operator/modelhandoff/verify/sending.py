@@ -5,9 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 MAX_ANSWER: Final = 16 * 1024 * 1024
@@ -27,6 +27,8 @@ class Answer:
     body: bytes
     seconds: float
     failure: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By lower-case name."""
 
     @property
     def good(self) -> bool:
@@ -38,7 +40,20 @@ Send = Callable[[str, str, bytes | None], Answer]
 """Method, path and body to an answer; never raises for what the network does."""
 
 
-def sender(target: str, *, timeout: float = REQUEST_TIMEOUT) -> Send:
+class Exchange(Protocol):
+    """The same, with headers of one's own."""
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """As ``Send``, with headers beside those that are always sent."""
+
+
+def sender(target: str, *, timeout: float = REQUEST_TIMEOUT) -> Exchange:
     """Sending over plain http, one connection per request, redirects not followed.
 
     Args:
@@ -53,22 +68,25 @@ def sender(target: str, *, timeout: float = REQUEST_TIMEOUT) -> Send:
         raise BadRequest(f"target: got {target[:100]!r}; allowed http://HOST[:PORT]")
     host, port = parts.hostname, parts.port or 80
 
-    def send(method: str, path: str, body: bytes | None) -> Answer:
+    def send(
+        method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         start = time.monotonic()
         connection = http.client.HTTPConnection(host, port, timeout=timeout)
-        headers = {"Content-Type": "application/json", "Connection": "close"}
+        sent = {"Content-Type": "application/json", "Connection": "close", **(headers or {})}
         try:
-            connection.request(method, path, body=body, headers=headers)
+            connection.request(method, path, body=body, headers=sent)
             with connection.getresponse() as response:
                 content = response.read(MAX_ANSWER)
                 status, version = response.status, response.getheader("X-Model-Version")
+                told = {name.lower(): value for name, value in response.getheaders()}
         except (OSError, http.client.HTTPException) as error:
             said = " ".join(str(error).split()) or type(error).__name__
             return Answer(0, None, b"", time.monotonic() - start, said[:200])
         finally:
             connection.close()
         failure = _failure(status, content)
-        return Answer(status, version, content, time.monotonic() - start, failure)
+        return Answer(status, version, content, time.monotonic() - start, failure, told)
 
     return send
 

@@ -2,7 +2,8 @@
 
 Runs as a Job beside the candidate. It sends requests one after the other, each over a new
 connection so that every pod behind the Service gets its share, until a number of them in a row
-was answered with 200 and JSON. It judges no answer: being right is the golden cases' business.
+was answered with 200 and JSON. Then, where the handoff promises something of the answers, every pod
+is asked by itself whether it keeps that (``modelhandoff.verify.canary``).
 
 Requests come from a JSON-lines file (``{"request": <body>}`` per line; with ``none`` or no file
 they are made up from the server's Open Inference v2 metadata).
@@ -10,10 +11,13 @@ they are made up from the server's Open Inference v2 metadata).
 Environment (each also as an option): ``MODELHANDOFF_TARGET`` (``http://HOST[:PORT]``),
 ``MODELHANDOFF_PATH``, ``MODELHANDOFF_METHOD``, ``MODELHANDOFF_MODEL_NAME``,
 ``MODELHANDOFF_REQUESTS``, ``MODELHANDOFF_EXAMPLES`` (relative to ``MODEL_DIR``),
-``MODELHANDOFF_DEADLINE`` (seconds, or with a unit: ``600s``, ``10m``).
+``MODELHANDOFF_DEADLINE`` (seconds, or with a unit: ``600s``, ``10m``), ``MODELHANDOFF_PROMISES``
+(JSON, see ``api.promises``), ``MODELHANDOFF_PODS`` (``name=http://HOST:PORT,...``; without, the
+target stands for all of them).
 
-Exit status: 0 warm; 2 an option or the examples file is wrong; 3 the deadline passed first. The
-outcome is one JSON line on standard output, also left as the termination message::
+Exit status: 0 warm, and all promises are kept; 2 an option or the examples file is wrong; 3 the
+deadline passed first; 4 a promise is not kept. The outcome is one JSON line on standard output,
+also left as the termination message, with the report on the promises as ``canary``::
 
     {"verdict":"Warm","wanted":50,"sent":53,"succeeded":51,"consecutive":50,"seconds":4.1,
      "p50":0.004,"p95":0.009,"versions":{"1.1.0":51},"codes":{"200":51,"503":2},
@@ -29,6 +33,7 @@ import os
 import re
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +41,22 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from modelhandoff.verify.outcome import TERMINATION_LOG, OneLineParser, write_termination_message
+from modelhandoff.api.checks import (
+    CANARY_REPORT,
+    CanaryReport,
+    CheckStatus,
+    sha256,
+    verdict_of,
+)
+from modelhandoff.api.promises import BROKEN_EXIT, NoPromises, Promises, read_promises
+from modelhandoff.errors import cut
+from modelhandoff.verify.canary import Errand, Pod, Unreachable, check_pods
+from modelhandoff.verify.outcome import (
+    MAX_MESSAGE_BYTES,
+    TERMINATION_LOG,
+    OneLineParser,
+    write_termination_message,
+)
 from modelhandoff.verify.sending import Answer, BadRequest, Send, sender
 from modelhandoff.verify.synthetic import Unmakable, synthetic_requests
 
@@ -51,6 +71,7 @@ class Exit(IntEnum):
     WARM = 0
     USAGE = 2
     DEADLINE = 3
+    BROKEN = BROKEN_EXIT
 
 
 class Verdict(StrEnum):
@@ -58,6 +79,7 @@ class Verdict(StrEnum):
 
     WARM = "Warm"
     DEADLINE = "DeadlineExceeded"
+    BROKEN = "PromiseBroken"
 
 
 @dataclass(slots=True)
@@ -218,6 +240,8 @@ def _parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespac
     option("--requests", "50", type=int)
     option("--examples", "none", help="JSON-lines file, or none")
     option("--deadline", "600", type=_duration)
+    option("--promises", "", help="what the answers must keep, as JSON")
+    option("--pods", "", help="name=http://HOST:PORT,...")
     parser.add_argument("--model-dir", type=Path, default=environ.get("MODEL_DIR") or ".")
     parser.add_argument("--termination-log", type=Path, default=TERMINATION_LOG)
     return parser.parse_args(argv)
@@ -228,8 +252,9 @@ def _plan(args: argparse.Namespace) -> Plan:
         raise BadRequest("MODELHANDOFF_TARGET: must say where to send to")
     if not args.path and not args.model_name:
         raise BadRequest("MODELHANDOFF_PATH or MODELHANDOFF_MODEL_NAME: must be given")
-    if args.requests < 1:
-        raise BadRequest(f"requests: got {args.requests}; allowed 1 or more")
+    fewest = 0 if args.promises else 1
+    if args.requests < fewest:
+        raise BadRequest(f"requests: got {args.requests}; allowed {fewest} or more")
     metadata_path = f"/v2/models/{args.model_name}"
     path = args.path or f"{metadata_path}/infer"
     if not args.model_name:
@@ -242,33 +267,39 @@ def _plan(args: argparse.Namespace) -> Plan:
     return Plan(args.method, path, args.requests, examples, metadata_path, source)
 
 
-def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run with arguments and environment; returns the exit status."""
-    log = TERMINATION_LOG
-    start = time.monotonic()
-    try:
-        args = _parse(argv, environ)
-        log = args.termination_log
-        plan = _plan(args)
-        verdict, tally = warm(
-            plan,
-            sender(args.target),
-            deadline=start + args.deadline,
-            clock=time.monotonic,
-            sleep=time.sleep,
-        )
-    except BadRequest as error:
-        line = "warmup: " + " ".join(str(error).split())
-        print(line, file=sys.stderr)
-        write_termination_message(line, log)
-        return Exit.USAGE
-    summary = {
+def _errand(args: argparse.Namespace, plan: Plan, promises: Promises, deadline: float) -> Errand:
+    return Errand(
+        promises,
+        args.model_dir,
+        plan.method,
+        plan.path,
+        plan.metadata_path,
+        run=uuid.uuid4().hex,
+        deadline=deadline,
+        clock=time.monotonic,
+        sleep=time.sleep,
+    )
+
+
+def _pods(args: argparse.Namespace) -> tuple[Pod, ...]:
+    """The pods to ask, each by itself; the target stands for all of them when none is named."""
+    named = [part.partition("=") for part in args.pods.split(",") if part]
+    return tuple(Pod(name, sender(target)) for name, _, target in named) or (
+        Pod("behind the Service", sender(args.target)),
+    )
+
+
+def summary(
+    plan: Plan, verdict: Verdict, tally: Tally, seconds: float, report: CanaryReport | None
+) -> str:
+    """The outcome as one line, no longer than a termination message may be."""
+    told: dict[str, Any] = {
         "verdict": verdict.value,
         "wanted": plan.requests,
         "sent": tally.sent,
         "succeeded": len(tally.times),
         "consecutive": tally.consecutive,
-        "seconds": round(time.monotonic() - start, 3),
+        "seconds": seconds,
         "p50": tally.quantile(0.5),
         "p95": tally.quantile(0.95),
         "versions": dict(tally.versions),
@@ -276,10 +307,64 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         "examples": plan.source,
         "lastFailure": tally.last_failure,
     }
-    line = json.dumps(summary, separators=(",", ":"))
+    if report is not None:
+        told[CANARY_REPORT] = report.model_dump(mode="json", by_alias=True)
+    # What a server says is without bound, and the report must not be cut.
+    for spare in ("", "versions", "codes", "lastFailure", "examples"):
+        told.pop(spare, None)
+        line = json.dumps(told, separators=(",", ":"), ensure_ascii=False)
+        if len(line.encode()) <= MAX_MESSAGE_BYTES:
+            break
+    return line
+
+
+def _report(promised: str, checks: Sequence[CheckStatus]) -> CanaryReport:
+    return CanaryReport(promises=sha256(promised.encode()), checks=tuple(checks))
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run with arguments and environment; returns the exit status."""
+    log = TERMINATION_LOG
+    start = time.monotonic()
+    report: CanaryReport | None = None
+    try:
+        args = _parse(argv, environ)
+        log = args.termination_log
+        plan = _plan(args)
+        promises = read_promises(args.promises) if args.promises else None
+        deadline = start + args.deadline
+        verdict, tally = warm(
+            plan,
+            sender(args.target),
+            deadline=deadline,
+            clock=time.monotonic,
+            sleep=time.sleep,
+        )
+        if promises is not None and verdict is Verdict.WARM:
+            try:
+                checks = check_pods(_errand(args, plan, promises, deadline), _pods(args))
+            except Unreachable as away:
+                verdict, tally.last_failure = Verdict.DEADLINE, cut(away, 300)
+            else:
+                report = _report(args.promises, checks)
+                if verdict_of(check.state for check in checks) != "Passed":
+                    verdict = Verdict.BROKEN
+    except (BadRequest, NoPromises) as error:
+        line = "warmup: " + " ".join(str(error).split())
+        print(line, file=sys.stderr)
+        write_termination_message(line, log)
+        return Exit.USAGE
+    line = summary(plan, verdict, tally, round(time.monotonic() - start, 3), report)
     print(line)
     write_termination_message(line, log)
-    return Exit.WARM if verdict is Verdict.WARM else Exit.DEADLINE
+    return _EXITS[verdict]
+
+
+_EXITS: Final = {
+    Verdict.WARM: Exit.WARM,
+    Verdict.DEADLINE: Exit.DEADLINE,
+    Verdict.BROKEN: Exit.BROKEN,
+}
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from modelhandoff.api.candidate import ArtifactRole, ModelFormat
-from modelhandoff.api.checks import CheckName
+from modelhandoff.api.checks import CANARY_CHECKS, CheckName
 from modelhandoff.verify import card, environment, formats, privacy
 from modelhandoff.verify.bundle import Bundle, read_bundle, read_lines
 from modelhandoff.verify.findings import Failed, Found, Skipped, made
@@ -34,6 +34,7 @@ def asked(bundle: Bundle) -> tuple[CheckName, ...]:
     api = spec.contracts.api
     governance = spec.governance
     wanted = {
+        **dict.fromkeys(CANARY_CHECKS, False),
         CheckName.ARTIFACTS: True,
         CheckName.SIGNATURE: spec.candidate.signature is not None,
         CheckName.MODEL_FORMAT: True,
@@ -190,6 +191,11 @@ class Bench:
         assert path is not None, "a rule of the spec"
         assert acceptance is not None, "asked for only with acceptance"
         assert acceptance.smoke is not None, "asked for only with golden cases"
+        if self.bundle.spec.candidate.model.format is not ModelFormat.ONNX:
+            raise Skipped(
+                "Only an ONNX model is run here; this one answers the golden cases from its pods, "
+                "before any traffic."
+            )
         return golden_cases(path, self.model, self.contract, acceptance.smoke)
 
     def card(self) -> Found:

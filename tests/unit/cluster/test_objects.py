@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelhandoff.api import names
+from modelhandoff.api.checks import sha256
 from modelhandoff.api.resolve import resolve
 from modelhandoff.cluster.identity import Identity
 from modelhandoff.cluster.objects import (
@@ -22,7 +23,7 @@ from modelhandoff.cluster.objects import (
     thaw,
 )
 from modelhandoff.cluster.pods import file_names, served_name
-from modelhandoff.cluster.warmup import warmup_job
+from modelhandoff.cluster.warmup import addressed, warmup_job
 from modelhandoff.errors import RefusedError
 from modelhandoff.verify.manifest import parse_manifest
 from tests import builders
@@ -403,6 +404,69 @@ def test_the_warm_up_job_sends_examples_to_the_candidates_service():
         "MODELHANDOFF_DEADLINE": "180s",
         "MODELHANDOFF_EXAMPLES": "golden.jsonl",
     }
+
+
+def test_the_warm_up_job_is_told_what_the_pods_promise_and_must_report_on_that():
+    api = {"errors": [{"status": 400, "meaning": "malformed"}, {"status": 503, "meaning": "busy"}],
+           "idempotency": {"header": "Idempotency-Key"},
+           "trace": {"requestIdHeader": "X-Id", "versionHeader": "X-Version"}}  # fmt: skip
+    contract = {**TEST_DATA, "role": "ApiContract", "uri": "https://models.example/api.json"}
+    spec = resolved(
+        candidate={"artifacts": [MODEL, TEST_DATA, contract]},
+        acceptance={"smoke": {"absTolerance": 0.5}},
+        contracts={"api": api},
+    )
+    job = warmup_job(spec, WHO, SETTINGS)
+    pod = pod_of(job)
+    fetched = json.loads(env_of(pod["initContainers"][0])["MODELHANDOFF_ARTIFACTS"])
+    assert [artifact["role"] for artifact in fetched] == ["TestData", "ApiContract"]
+    promised = env_of(pod["containers"][0])["MODELHANDOFF_PROMISES"]
+    assert json.loads(promised) == {
+        "version": "1.4.0",
+        "smoke": {"absTolerance": 0.5, "relTolerance": 0.0001},
+        "tensors": True,
+        "golden": "golden.jsonl",
+        "contract": "api.json",
+        "errors": [400],
+        "idempotencyHeader": "Idempotency-Key",
+        "requestIdHeader": "X-Id",
+        "versionHeader": "X-Version",
+    }
+    digest = job["metadata"]["annotations"][names.ANNOTATION_SPEC_DIGEST]
+    assert digest == sha256(promised.encode())
+    assert thaw(render(spec, WHO, SETTINGS)).promises_digest == digest
+    # The reference server answers under the names that the contract gives.
+    env = env_of(deployment(spec, WHO, SETTINGS)["spec"]["template"]["spec"]["containers"][0])
+    assert env["MODELHANDOFF_REQUEST_ID_HEADER"] == "X-Id"
+    assert env["MODELHANDOFF_VERSION_HEADER"] == "X-Version"
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "judged"),
+    [
+        ("/v2/models/fraud/infer", "ONNX", True),
+        # Its cases hold tensors, which this route does not answer with: the verification Job's.
+        ("/score", "ONNX", False),
+        ("/score", "LightGBM", True),
+    ],
+)
+def test_golden_cases_are_judged_through_the_pods_where_answers_can_be_compared(path, form, judged):
+    spec = resolved(
+        candidate={"model": {"format": form}, "artifacts": [MODEL, TEST_DATA]},
+        acceptance={"smoke": {}},
+        contracts={"api": {"path": path}},
+    )
+    env = env_of(pod_of(warmup_job(spec, WHO, SETTINGS))["containers"][0])
+    assert ("MODELHANDOFF_PROMISES" in env) is judged
+
+
+def test_every_pod_gets_an_address_of_its_own():
+    job = warmup_job(resolved(), WHO, SETTINGS)
+    told = addressed(job, {"b": "fd00::1", "a": "10.0.0.1"}, 8080)
+    env = env_of(pod_of(told)["containers"][0])
+    assert env["MODELHANDOFF_PODS"] == "a=http://10.0.0.1:8080,b=http://[fd00::1]:8080"
+    assert addressed(job, {}, 8080) == job
+    assert "MODELHANDOFF_PODS" not in env_of(pod_of(job)["containers"][0])
 
 
 # Artifacts on volumes

@@ -133,6 +133,9 @@ class Model:
     read_spec: str = SPEC_DIGEST
     left_behind: dict[str, tuple[WorkView, str]] = field(default_factory=dict)
     job_runs: bool = True
+    promises: str = ""
+    canary: str = ""
+    """What the warm-up Job leaves as termination message."""
 
     def version(self) -> str:
         return str(next(self.versions))
@@ -205,7 +208,7 @@ class Model:
             if name.endswith("-reproduce") or "-test-" in name:
                 self._work(name, job)
             elif not name.endswith("-verify"):
-                self.jobs[name] = dataclasses.replace(job, succeeded=True)
+                self.jobs[name] = dataclasses.replace(job, succeeded=True, receipt=self.canary)
             elif self.job_runs and not job.receipt:
                 self.jobs[name] = dataclasses.replace(
                     job, succeeded=True, receipt=self.receipt(), reporter=f"{name}-x"
@@ -250,7 +253,7 @@ class Model:
                 self.attempts[action.name] = AttemptView(
                     action.name, f"uid-{action.name}", self.version(), self.uid, action.ordinal,
                     action.kind, action.bundle, action.revision, action.spec, {},
-                    SPEC_DIGEST if needed(action.spec) else "",
+                    SPEC_DIGEST if needed(action.spec) else "", self.promises,
                 )  # fmt: skip
             case WriteAttempt():
                 old = self.attempts[action.name]

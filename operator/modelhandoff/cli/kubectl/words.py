@@ -135,12 +135,12 @@ GROUPS: tuple[tuple[str, tuple[Row, ...]], ...] = (
             ),
             (
                 ("ReportUnreadable",),
-                "the verification Job left no usable report",
+                "the verification or warm-up Job left no usable report",
                 "read the Job's log, then `retry`",
             ),
             (
                 ("TamperedSpec",),
-                "the Job read another spec than the operator wrote",
+                "the Job was told something else than the operator wrote",
                 "find who changed its ConfigMap, then `retry`",
             ),
             (

@@ -9,7 +9,7 @@ from typing import Any
 
 from modelhandoff.analysis import wording
 from modelhandoff.api.candidate import ArtifactRole
-from modelhandoff.api.contracts import Feature, FeatureType, HttpMethod, Leakage
+from modelhandoff.api.contracts import ApiContract, Feature, FeatureType, HttpMethod, Leakage
 from modelhandoff.api.quantities import format_duration
 from modelhandoff.api.serving import Protocol
 from modelhandoff.report import words
@@ -82,6 +82,11 @@ API_TERMS = frozenset(
         "contracts.api.latency.p95",
         *(f"contracts.api.inputs[].{one}" for one in _TENSOR),
         *(f"contracts.api.outputs[].{one}" for one in _TENSOR),
+        "contracts.api.errors[].status",
+        "contracts.api.errors[].meaning",
+        "contracts.api.idempotency.header",
+        "contracts.api.trace.requestIdHeader",
+        "contracts.api.trace.versionHeader",
     }
 )
 
@@ -96,6 +101,7 @@ def api(subject: Subject) -> Iterator[Block]:
             (Code(f"{promise.method} {promise.path}"),),
             (f"95 of 100 requests are answered within {p95}.",),
             *_examples(subject),
+            *_promised(promise),
         )
     )
     tensors = [("in", one) for one in promise.inputs or ()]
@@ -134,6 +140,17 @@ def _examples(subject: Subject) -> Iterator[Line]:
             "and outputs, with types and shapes: ",
             Code(f"GET /v2/models/{subject.spec.candidate.model.name}"),
         )
+
+
+def _promised(promise: ApiContract) -> Iterator[Line]:
+    if promise.trace is not None and promise.trace.request_id_header:
+        yield "An answer carries the caller's id back: ", Code(promise.trace.request_id_header)
+    if promise.trace is not None and promise.trace.version_header:
+        yield "An answer names the model's version: ", Code(promise.trace.version_header)
+    if promise.idempotency is not None:
+        yield "A repeated key gets the same answer: ", Code(promise.idempotency.header)
+    for error in promise.errors or ():
+        yield Code(str(error.status)), f": {error.meaning}"
 
 
 def _call(subject: Subject) -> Iterator[str]:
