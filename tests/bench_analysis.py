@@ -15,7 +15,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from modelhandoff.analysis import (
     RatePlan,
     judge,
     observe,
+    observe_all,
 )
 from modelhandoff.analysis.synthetic import (
     CountTruth,
@@ -73,17 +74,21 @@ class Case:
     coming: list[Interval]
 
 
-def case(kinds: tuple[str, ...], seed: int, coming: int = 12) -> Case:
-    """Evidence after 60 looks of 6,000 requests."""
-    from dataclasses import replace
-
+def named(kinds: tuple[str, ...]) -> tuple[tuple[MetricPlan, ...], dict[str, Truth]]:
+    """Metrics m0, m1, ... of these kinds, and what is true of them."""
     metrics, truths = [], {}
     for at, kind in enumerate(kinds):
         metric, truth = KINDS[kind]
         features = {"features": (Feature(f"m{at}", 20),)} if isinstance(metric, DriftPlan) else {}
         metrics.append(replace(metric, name=f"m{at}", **features))
         truths[f"m{at}"] = truth
-    plan = Plan(metrics=tuple(metrics))
+    return tuple(metrics), truths
+
+
+def case(kinds: tuple[str, ...], seed: int, coming: int = 12) -> Case:
+    """Evidence after 60 looks of 6,000 requests."""
+    metrics, truths = named(kinds)
+    plan = Plan(metrics=metrics)
     looks = WARM + coming
     traffic = Traffic(Scenario(6000.0, truths), np.random.default_rng(seed), looks)
     intervals = [traffic.interval(look, 0, 10) for look in range(1, looks + 1)]
@@ -146,6 +151,19 @@ def fleet(kinds: tuple[str, ...], handoffs: int, *, judged: bool) -> tuple[float
     return best(work, 5)
 
 
+def abreast(kinds: tuple[str, ...], handoffs: int) -> tuple[float, float]:
+    """(least, median) seconds to take in one look of many handoffs, 64 at once."""
+    made = [case(kinds, seed, coming=1) for seed in range(min(handoffs, 20))]
+    looks = [(one.evidence, one.coming[0]) for one in made]
+    all_looks = [looks[i % len(looks)] for i in range(handoffs)]
+
+    def work() -> None:
+        for at in range(0, handoffs, 64):
+            observe_all(all_looks[at : at + 64])
+
+    return best(work, 5)
+
+
 def main() -> None:
     """Print the figures as Markdown tables."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench_analysis", description=__doc__)
@@ -177,12 +195,13 @@ def main() -> None:
     for name, kinds in (("six rates", RATES), ("two rates, two latencies, drift, mean", TYPICAL)):
         written, read = checkpoint(case(kinds, 1))
         print(f"| {name} | {1e6 * written:.0f} us | {1e6 * read:.0f} us |")
-    print(f"\n| {asked.handoffs:,} handoffs x 6 metrics, one core | observe | and judge |")
-    print("|---|---|---|")
+    print(f"\n| {asked.handoffs:,} handoffs x 6 metrics | observe together | alone | and judge |")
+    print("|---|---|---|---|")
     for name, kinds in (("six rates", RATES), ("two rates, two latencies, drift, mean", TYPICAL)):
         cells = " | ".join(
             f"{1e3 * low:,.0f} ms (median {1e3 * middle:,.0f})"
             for low, middle in (
+                abreast(kinds, asked.handoffs),
                 fleet(kinds, asked.handoffs, judged=False),
                 fleet(kinds, asked.handoffs, judged=True),
             )

@@ -28,8 +28,8 @@ Mutant = Callable[[], AbstractContextManager[None]]
 def dispersion_off() -> Iterator[None]:
     """Counts are taken for binomial: phi is 1 whatever the blocks say."""
     with (
-        patch.object(readout, "phi_two_arm", lambda c, v: np.ones(c.size)),
-        patch.object(readout, "phi_absolute", lambda c, v: np.ones(len(c.absolute))),
+        patch.object(readout, "phi_two_arm", lambda b, v: np.ones(b.size)),
+        patch.object(readout, "phi_absolute", lambda b, v: np.ones(len(b.one_source))),
     ):
         yield
 

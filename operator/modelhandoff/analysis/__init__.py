@@ -15,7 +15,7 @@ any traffic). Everything else is how it is computed: ``kernel``, ``dispersion``,
 ``absolute``, ``latency``, ``means``, ``mixture``, ``split``, ``windows``, ``readout``, ``checks``.
 """
 
-from modelhandoff.analysis.evidence import Evidence, observe
+from modelhandoff.analysis.evidence import Evidence, observe, observe_all
 from modelhandoff.analysis.intervals import (
     Bins,
     Count,
@@ -60,5 +60,5 @@ __all__ = [
     "EdgeHistory", "Evidence", "FairnessPlan", "Feature", "Histogram", "Interval", "LatencyPlan",
     "MeanPlan", "Measurement", "MetricPlan", "MetricState", "MetricVerdict", "Moments", "OnAlarm",
     "OnInconclusive", "Plan", "Progress", "Rate", "RateHistory", "RatePlan", "Reason", "Role",
-    "Sustained", "Verdict", "WireError", "judge", "observe",
+    "Sustained", "Verdict", "WireError", "judge", "observe", "observe_all",
 ]  # fmt: skip

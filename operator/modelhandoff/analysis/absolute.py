@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from modelhandoff.analysis.compiled import RING, Compiled
+from modelhandoff.analysis.banks import Banks
+from modelhandoff.analysis.compiled import RING
 from modelhandoff.analysis.dispersion import (
     LENGTHS,
     growth,
@@ -24,9 +25,9 @@ EXCUSE_LOOKS = 15
 _LENGTHS = np.array(LENGTHS, dtype=np.float64)
 
 
-def phi_absolute(c: Compiled, v: Views) -> Array:
+def phi_absolute(b: Banks, v: Views) -> Array:
     """phi_t per absolute test from the intervals before this one (2.3)."""
-    const = c.absolute_arrays
+    const = b.one
     count = v["one_count"]
     pairs = np.where(const["ignored"], 0.0, pairs_of(count))
     pair = phi_of(v["one_u2"], v["one_vu"], pairs)
@@ -40,14 +41,14 @@ def phi_absolute(c: Compiled, v: Views) -> Array:
     return np.where(known, np.maximum(history, np.where(const["aged"], grown, pair)), grown)
 
 
-def excused(c: Compiled, v: Views, look: Look) -> NDArray[np.bool_]:
+def excused(b: Banks, v: Views, look: Look) -> NDArray[np.bool_]:
     """Whether the baseline is over the limit too: now, or over the last 15 looks (this included).
 
     Reads the baseline only, which given the rates is independent of the candidate, so the harm
     process stays an e-process. Call before the interval is remembered.
     """
-    src = c.absolute_source
-    limit = c.absolute_arrays["limit"]
+    src = b.one_source
+    limit = b.one["limit"]
     x, n = look.xb[src], look.nb[src]
     count = v["count"][src]
     back = np.arange(1.0, EXCUSE_LOOKS)
@@ -57,23 +58,23 @@ def excused(c: Compiled, v: Views, look: Look) -> NDArray[np.bool_]:
     return np.asarray((x > limit * n) | (x + past_x > limit * (n + past_n)))
 
 
-def advance(c: Compiled, v: Views, look: Look, phi: Array) -> None:
+def advance(b: Banks, v: Views, look: Look, phi: Array) -> None:
     """Add one interval to every absolute test with candidate data; phi per test, of the past."""
-    src = c.absolute_source
+    src = b.one_source
     rows = np.flatnonzero(look.nc[src] > 0.0)
     if not len(rows):
         return
-    const = c.absolute_arrays
-    excuse = const["decides"] & (not c.plan.initial)
+    const = b.one
+    excuse = b.excusable
     if excuse.any():
-        excuse &= excused(c, v, look)
+        excuse = excuse & excused(b, v, look)
     x, n = look.xc[src], look.nc[src]
     raw = x[:, None] * const["per_event"] + n[:, None] * const["per_trial"]
     raw /= phi[:, None]
     cap = np.where(const["full_cap"], const["cap"], cap_low(n * const["limit"])[:, None])
     harm = np.where(excuse[:, None], 0.0, np.minimum(raw[:, :GRID], cap))
     count = v["one_count"] + 1.0
-    stepped = restart_step(v["one_harm"], count, float(c.plan.planned_looks), harm)
+    stepped = restart_step(v["one_harm"], count, b.one_horizon, harm)
     v["one_harm"][rows] = stepped[rows]
     v["one_safe"][rows] += np.minimum(raw[rows, GRID:], SAFE_CAP)
     v["one_count"][rows] = count[rows]

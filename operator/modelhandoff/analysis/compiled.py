@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from modelhandoff.analysis.banks import Banks
 from modelhandoff.analysis.dispersion import BIN_LENGTHS, LENGTHS
 from modelhandoff.analysis.kernel import (
     ABSOLUTE_HARM,
@@ -426,6 +427,25 @@ class Compiled:
             "aged": np.array([not _fresh(t.history) for t in rows], dtype=bool),
             "information": np.array([t.history.information if t.history else 0.0 for t in rows]),
         }
+
+    @cached_property
+    def banks(self) -> Banks:
+        """All of the above as they are advanced, alone or beside other plans."""
+        horizon, initial = float(self.plan.planned_looks), self.plan.initial
+        return Banks(
+            initial=np.full(self.size, initial),
+            phi=self.history_phi,
+            information=self.history_information,
+            aged=self.history_aged,
+            half=self.half_row,
+            two_source=self.two_source,
+            two_horizon=np.full(len(self.two), horizon),
+            two=self.two_arrays,
+            one_source=self.absolute_source,
+            one_horizon=np.full(len(self.absolute), horizon),
+            one=self.absolute_arrays,
+            excusable=self.absolute_arrays["decides"] & (not initial),
+        )
 
     @cached_property
     def starts(self) -> tuple[int, int]:

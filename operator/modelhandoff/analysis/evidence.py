@@ -1,6 +1,7 @@
 """The evidence of one attempt: what survives a restart, and the one function that adds to it."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -8,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelhandoff.analysis import absolute, drift, latency, means, rates, sources, split, windows
+from modelhandoff.analysis.banks import gathered, joined, scattered
 from modelhandoff.analysis.compiled import RING, Compiled, compiled
 from modelhandoff.analysis.intervals import Count, Histogram, Interval, Rate
 from modelhandoff.analysis.layout import Views
 from modelhandoff.analysis.plan import DriftPlan, FairnessPlan, MetricPlan, Plan
-from modelhandoff.analysis.readout import Readout, read_out, settle_means
+from modelhandoff.analysis.readout import Readout, read_out, read_out_all, settle_means
 from modelhandoff.analysis.wire import WireError, keys, number, whole
 
-__all__ = ["Evidence", "observe"]
+__all__ = ["Evidence", "observe", "observe_all"]
 
 Array = NDArray[np.float64]
 
@@ -119,61 +121,108 @@ def observe(plan: Plan, evidence: Evidence, interval: Interval) -> Evidence:
     Raises:
         WireError: the evidence belongs to another plan.
     """
+    return observe_all([(evidence_of(plan, evidence), interval)])[0]
+
+
+def observe_all(looks: Sequence[tuple[Evidence, Interval]]) -> list[Evidence]:
+    """Take in one interval of many handoffs, each as if it were alone.
+
+    The tests on counts of all of them share their array calls (:mod:`~.banks`).
+    """
+    fresh = [_Open(evidence, one) for evidence, one in looks if one.index > evidence.last_index]
+    _judge_intervals([one for one in fresh if one.judged])
+    now = read_out_all([one.c for one in fresh], [one.v for one in fresh])
+    made = iter([one.close(found) for one, found in zip(fresh, now, strict=True)])
+    return [next(made) if one.index > before.last_index else before for before, one in looks]
+
+
+def evidence_of(plan: Plan, evidence: Evidence) -> Evidence:
+    """The evidence, if it belongs to the plan."""
     if evidence.plan_hash != plan.hash:
         raise WireError("plan", f"evidence of plan {plan.hash}", evidence.plan_hash)
-    if interval.index <= evidence.last_index:
-        return evidence
-    c = compiled(plan)
-    # Dispersion comes from the intervals before this one.
-    past = readout(plan, evidence)
-    state = evidence.state.copy()
-    v = c.layout.views(state)
-    gap = interval.index - evidence.last_index if evidence.last_index >= 0 else 1
-    latency.set_edges(c, interval, v)
-    look = sources.read(c, interval, v)
-    _missed(c, v, gap - 1)
-    if interval.excluded or interval.weight == 0:
-        if interval.weight == 0:
+    return evidence
+
+
+class _Open:
+    """One handoff's look while it is taken in: a copy of the state, its views, and the counts."""
+
+    __slots__ = ("c", "interval", "judged", "look", "past", "plan", "state", "v")
+
+    def __init__(self, evidence: Evidence, interval: Interval) -> None:
+        self.plan, self.interval = evidence.plan, interval
+        self.c = c = compiled(self.plan)
+        # Dispersion comes from the intervals before this one.
+        self.past = readout(self.plan, evidence)
+        self.state = evidence.state.copy()
+        self.v = v = c.layout.views(self.state)
+        gap = interval.index - evidence.last_index if evidence.last_index >= 0 else 1
+        latency.set_edges(c, interval, v)
+        self.look = sources.read(c, interval, v)
+        _missed(c, v, gap - 1)
+        self.judged = not interval.excluded and interval.weight != 0
+        if self.judged:
+            clock = v["clock"]
+            clock[LOOKS] += 1.0
+            clock[CLOCK] += 1.0
+            clock[STEP] = interval.step
+            _mark_present(c, v, interval, float(clock[CLOCK]))
+        elif interval.weight == 0:
             # No traffic is expected at weight 0: the no-data budget starts again with the traffic.
             v["clock"][SINCE] = v["clock"][CLOCK]
         elif len(c.catastrophes):
-            rates.advance(c, v, look, past.phi_two, sources.past_rate(v), only=c.catastrophes)
-    else:
-        _judge_interval(c, v, interval, look, past)
-    now = read_out(c, v)
-    v["clock"][BEST] = max(v["clock"][BEST], now.log_total)
-    state.flags.writeable = False
-    out = Evidence(plan.hash, interval.index, interval.end, interval.quality, state, plan)
-    out.__dict__.update(_readout=now, _views=v)
-    return out
+            rate = sources.past_rate(v)
+            rates.advance(c.banks, v, self.look, self.past.phi_two, rate, only=c.catastrophes)
+
+    def close(self, now: Readout) -> Evidence:
+        """The evidence after this look."""
+        v, interval = self.v, self.interval
+        v["clock"][BEST] = max(v["clock"][BEST], now.log_total)
+        self.state.flags.writeable = False
+        out = Evidence(
+            self.plan.hash, interval.index, interval.end, interval.quality, self.state, self.plan
+        )
+        out.__dict__.update(_readout=now, _views=v)
+        return out
 
 
-def _judge_interval(
-    c: Compiled, v: Views, interval: Interval, look: sources.Look, past: Readout
-) -> None:
-    clock = v["clock"]
-    clock[LOOKS] += 1.0
-    clock[CLOCK] += 1.0
-    clock[STEP] = interval.step
-    now = float(clock[CLOCK])
-    _mark_present(c, v, interval, now)
-    if c.two:
-        rates.advance(c, v, look, past.phi_two, sources.past_rate(v))
-    if c.absolute:
-        absolute.advance(c, v, look, past.phi_one)
-    if c.sources:
-        sources.remember(c, v, look, now, interval.step)
-    if c.two:
-        rates.settle_margins(c, v)
-    if c.latency:
-        latency.learn_edges(c, interval, v)
-    if c.drift:
-        drift.advance(c, v, interval, now)
-    if c.series:
-        means.advance(c, v, interval, now)
-        settle_means(c, v, now)
-    if c.plan.check_split and not c.plan.initial:
-        split.advance(v, interval)
+def _judge_intervals(opened: Sequence[_Open]) -> None:
+    if not opened:
+        return
+    _count(opened)
+    for one in opened:
+        c, v, interval = one.c, one.v, one.interval
+        now = float(v["clock"][CLOCK])
+        if c.two:
+            rates.settle_margins(c, v)
+        if c.latency:
+            latency.learn_edges(c, interval, v)
+        if c.drift:
+            drift.advance(c, v, interval, now)
+        if c.series:
+            means.advance(c, v, interval, now)
+            settle_means(c, v, now)
+        if c.plan.check_split and not c.plan.initial:
+            split.advance(v, interval)
+
+
+def _count(opened: Sequence[_Open]) -> None:
+    """Advance the tests on counts of all handoffs at once."""
+    b, v = joined([one.c.banks for one in opened]), gathered([one.v for one in opened])
+    look = sources.together([one.look for one in opened])
+    if len(b.two_source):
+        phi = np.concatenate([one.past.phi_two for one in opened])
+        rates.advance(b, v, look, phi, sources.past_rate(v))
+    if len(b.one_source):
+        absolute.advance(b, v, look, np.concatenate([one.past.phi_one for one in opened]))
+    sizes = [one.c.size for one in opened]
+    added = sources.remember(
+        b, v, look, np.repeat([one.v["clock"][CLOCK] for one in opened], sizes)
+    )
+    scattered(v, [one.v for one in opened])
+    at = 0
+    for one, size in zip(opened, sizes, strict=True):
+        one.v["steps"][min(one.interval.step, len(one.plan.steps))] += added[at : at + size]
+        at += size
 
 
 def _missed(c: Compiled, v: Views, looks: int) -> None:

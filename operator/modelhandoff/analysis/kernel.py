@@ -75,7 +75,7 @@ def log_mean_exp(logs: Array) -> Array:
     return np.asarray(np.log(total / logs.shape[-1]) + top[..., 0])
 
 
-def start_mass(count: Array, horizon: float) -> Array:
+def start_mass(count: Array, horizon: Array | float) -> Array:
     """Prior mass g of the start that enters at look ``count`` (1, 2, ...): 1/2, then even.
 
     ``g_1 = 1/2``, ``g_j = (1/2)/(H-1)`` for j = 2..H, nothing after H.
@@ -84,20 +84,20 @@ def start_mass(count: Array, horizon: float) -> Array:
     return np.where(count <= 1.0, 0.5, later)
 
 
-def started_mass(count: Array, horizon: float) -> Array:
+def started_mass(count: Array, horizon: Array | float) -> Array:
     """Sum of the masses of the first ``count`` starts (0 for none)."""
     spent = 0.5 + (np.minimum(count, horizon) - 1.0) * (0.5 / (horizon - 1.0))
     return np.where(count < 1.0, 0.0, np.minimum(spent, 1.0))
 
 
-def restart_step(log_s: Array, count: Array, horizon: float, increment: Array) -> Array:
+def restart_step(log_s: Array, count: Array, horizon: Array | float, increment: Array) -> Array:
     """One look of ``S <- (S + g) exp(increment)`` in logs; ``count`` is the look, from 1."""
     mass = start_mass(count, horizon)
     ln_g = np.where(mass > 0.0, np.log(np.maximum(mass, 1e-300)), NOTHING)
     return np.logaddexp(log_s, ln_g[..., None]) + increment
 
 
-def log_restarts(log_s: Array, count: Array, horizon: float) -> Array:
+def log_restarts(log_s: Array, count: Array, horizon: Array | float) -> Array:
     """Log of E2: mean over bets of S plus the mass that has not started (an e-process, E <= 1)."""
     rest = 1.0 - started_mass(count, horizon)
     ln_rest = np.where(rest > 1e-12, np.log(np.maximum(rest, 1e-300)), NOTHING)

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from modelhandoff.analysis.banks import Banks
 from modelhandoff.analysis.compiled import (
     NO_HISTORY_RATIO,
     NO_HISTORY_SAFE,
@@ -27,15 +28,15 @@ def cap_low(expected: Array) -> Array:
 
 
 def advance(
-    c: Compiled, v: Views, look: Look, phi: Array, rate: Array, *, only: Index | None = None
+    b: Banks, v: Views, look: Look, phi: Array, rate: Array, *, only: Index | None = None
 ) -> None:
     """Add one interval to every two-arm test whose source has both arms (or to ``only``)."""
-    ready = look.both[c.two_source]
+    ready = look.both[b.two_source]
     rows = np.flatnonzero(ready) if only is None else only[ready[only]]
     if not len(rows):
         return
-    const = c.two_arrays
-    src = c.two_source[rows]
+    const = b.two
+    src = b.two_source[rows]
     margin = v["two_margin"][rows]
     ones = np.ones((1, GRID))
     ratio = np.concatenate((margin[:, :1] * ones, margin[:, 1:2] * ones), axis=1)
@@ -50,9 +51,7 @@ def advance(
     cap = np.where(const["full_cap"][rows], const["cap"][rows], cap_low(expected)[:, None])
     harm = np.minimum(raw[:, :GRID], cap)
     count = v["two_count"][rows] + 1.0
-    v["two_harm"][rows] = restart_step(
-        v["two_harm"][rows], count, float(c.plan.planned_looks), harm
-    )
+    v["two_harm"][rows] = restart_step(v["two_harm"][rows], count, b.two_horizon[rows], harm)
     v["two_safe"][rows] += np.minimum(raw[:, GRID:], SAFE_CAP)
     v["two_count"][rows] = count
 

@@ -1,6 +1,7 @@
 """From sums to logs: every e-value of an attempt at this look, and their weighted sum (2.10)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from modelhandoff.analysis import drift, means
 from modelhandoff.analysis.absolute import phi_absolute
+from modelhandoff.analysis.banks import gathered, joined
 from modelhandoff.analysis.compiled import Compiled, Component
 from modelhandoff.analysis.kernel import log_mixture, log_restarts
 from modelhandoff.analysis.layout import Views
@@ -23,7 +25,15 @@ from modelhandoff.analysis.plan import (
 from modelhandoff.analysis.sources import phi_two_arm
 from modelhandoff.analysis.split import MISMATCH, log_evidence
 
-__all__ = ["MeanReading", "Readout", "harm_sign", "multipliers", "read_out", "settle_means"]
+__all__ = [
+    "MeanReading",
+    "Readout",
+    "harm_sign",
+    "multipliers",
+    "read_out",
+    "read_out_all",
+    "settle_means",
+]
 
 Array = NDArray[np.float64]
 
@@ -65,18 +75,52 @@ class Readout:
         return math.log(max(self.total_e, 1e-300))
 
 
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """What the tests on counts of one plan say: logs per test, dispersion per source and test."""
+
+    two_harm: list[float]
+    two_safe: list[float]
+    one_harm: list[float]
+    one_safe: list[float]
+    phi_two: Array
+    phi_one: Array
+
+
 def read_out(c: Compiled, v: Views) -> Readout:
     """Evaluate everything; a pure function of the state."""
-    looks = float(v["clock"][2])
-    horizon = float(c.plan.planned_looks)
-    two = len(c.two)
+    return read_out_all([c], [v])[0]
+
+
+def read_out_all(plans: Sequence[Compiled], states: Sequence[Views]) -> list[Readout]:
+    """Evaluate many states of as many plans; each as if it were alone."""
+    if not plans:
+        return []
+    b, v = joined([c.banks for c in plans]), gathered(states, ring=False)
+    tests = len(b.two_source)
     harm = log_restarts(
         np.concatenate((v["two_harm"], v["one_harm"])),
         np.concatenate((v["two_count"], v["one_count"])),
-        horizon,
+        np.concatenate((b.two_horizon, b.one_horizon)),
     ).tolist()
     safe = log_mixture(np.concatenate((v["two_safe"], v["one_safe"]))).tolist()
-    two_harm, one_harm, two_safe, one_safe = harm[:two], harm[two:], safe[:two], safe[two:]
+    phi_two, phi_one = phi_two_arm(b, v), phi_absolute(b, v)
+    out, two, one, source = [], 0, tests, 0
+    for c, state in zip(plans, states, strict=True):
+        next_two, next_one = two + len(c.two), one + len(c.absolute)
+        counts = _Counts(
+            harm[two:next_two], safe[two:next_two], harm[one:next_one], safe[one:next_one],
+            phi_two[source : source + c.size], phi_one[one - tests : next_one - tests],
+        )  # fmt: skip
+        out.append(_one_plan(c, state, counts))
+        two, one, source = next_two, next_one, source + c.size
+    return out
+
+
+def _one_plan(c: Compiled, v: Views, counts: _Counts) -> Readout:
+    looks = float(v["clock"][2])
+    two_harm, two_safe = counts.two_harm, counts.two_safe
+    one_harm, one_safe = counts.one_harm, counts.one_safe
     drifts = [drift.reading(c, v, i, max(looks, 1.0)) for i in range(len(c.drift))]
     series = [_series(c, v, row, looks) for row in range(len(c.series))]
     split = log_evidence(v)
@@ -105,7 +149,7 @@ def read_out(c: Compiled, v: Views) -> Readout:
         fast = math.log(max(mean, 1e-300))
     return Readout(
         two_harm, two_safe, one_harm, one_safe, drifts, series, metric, fast, split,
-        max(total, 0.0), phi_two_arm(c, v), phi_absolute(c, v),
+        max(total, 0.0), counts.phi_two, counts.phi_one,
     )  # fmt: skip
 
 

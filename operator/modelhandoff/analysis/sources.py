@@ -1,12 +1,14 @@
 """Reading one interval into arrays of counts, and what every source remembers of the past."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modelhandoff.analysis.banks import Banks
 from modelhandoff.analysis.compiled import BELOW, RING, UNSET, Compiled, Source
 from modelhandoff.analysis.dispersion import (
     LENGTHS,
@@ -19,7 +21,7 @@ from modelhandoff.analysis.dispersion import (
 from modelhandoff.analysis.intervals import Count, Histogram, Interval, Measurement, Rate
 from modelhandoff.analysis.layout import Views
 
-__all__ = ["Look", "past_rate", "phi_two_arm", "read", "recent", "remember"]
+__all__ = ["Look", "past_rate", "phi_two_arm", "read", "recent", "remember", "together"]
 
 TINY: Final = 1e-6
 """Fewer trials than this are none: ratios of such numbers overflow."""
@@ -50,6 +52,19 @@ def read(c: Compiled, interval: Interval, v: Views) -> Look:
     xc, nc, xb, nb = counts.T
     nc, nb = np.where(nc < TINY, 0.0, nc), np.where(nb < TINY, 0.0, nb)
     return Look(xc, nc, xb, nb, (nc > 0.0) & (nb > 0.0))
+
+
+def together(looks: Sequence[Look]) -> Look:
+    """The counts of many handoffs side by side."""
+    if len(looks) == 1:
+        return looks[0]
+    return Look(
+        np.concatenate([one.xc for one in looks]),
+        np.concatenate([one.nc for one in looks]),
+        np.concatenate([one.xb for one in looks]),
+        np.concatenate([one.nb for one in looks]),
+        np.concatenate([one.both for one in looks]),
+    )
 
 
 _NONE = (0.0, 0.0, 0.0, 0.0)
@@ -89,22 +104,22 @@ def position(edges: tuple[float, ...], edge: float) -> int | None:
     return at if at < len(edges) and edges[at] == edge else None
 
 
-def phi_two_arm(c: Compiled, v: Views) -> Array:
+def phi_two_arm(b: Banks, v: Views) -> Array:
     """phi_t per source from the intervals before this one (2.2)."""
     count = v["count"]
     pair = phi_of(v["u2"], v["vu"], pairs_of(count))
     mean = v["information"] / np.maximum(count, 1.0)
     grown = 1.0 + growth(count) * (pair - 1.0)
-    if c.history_phi.any():
-        ratio = mean / np.where(c.history_information > 0.0, c.history_information, np.inf)
-        history = 1.0 + (c.history_phi - 1.0) * np.maximum(1.0, ratio)
-        seen = np.where(c.history_aged, grown, pair)
-        out = np.where(c.history_phi > 0.0, np.maximum(history, seen), grown)
+    if b.phi.any():
+        ratio = mean / np.where(b.information > 0.0, b.information, np.inf)
+        history = 1.0 + (b.phi - 1.0) * np.maximum(1.0, ratio)
+        seen = np.where(b.aged, grown, pair)
+        out = np.where(b.phi > 0.0, np.maximum(history, seen), grown)
     else:
         out = grown
-    half = c.half_row
-    if c.plan.split_halves and (half >= 0).any():
-        rows = np.flatnonzero(half >= 0)
+    half = b.half
+    rows = np.flatnonzero(half >= 0)
+    if len(rows):
         twin = half[rows]
         ratio = mean[rows] / np.where(mean[twin] > 0.0, mean[twin], np.inf)
         split = 1.0 + (pair[twin] - 1.0) * np.maximum(1.0, ratio)
@@ -119,29 +134,33 @@ def past_rate(v: Views) -> Array:
     return total[:, 2] / np.where(trials > 0.0, trials, 1.0)
 
 
-def remember(c: Compiled, v: Views, look: Look, clock: float, step: int) -> None:
-    """Ring, block pairs, totals and step sums after this interval."""
-    kept = (look.nc > 0.0) if c.plan.initial else look.both
+def remember(b: Banks, v: Views, look: Look, clock: Array) -> Array:
+    """Ring, block pairs and totals after this interval; ``clock`` (S,) is the look's number.
+
+    Returns:
+        (S, 4) what was added to the totals, for the sums per step.
+    """
+    kept = np.where(b.initial, look.nc > 0.0, look.both)
     rows = np.flatnonzero(kept)
     if not len(rows):
-        return
+        return np.zeros((len(kept), 4))
     count = v["count"]
     at = (count[rows] % RING).astype(np.intp)
     counts = np.stack((look.xc, look.nc, look.xb, look.nb), axis=1)
     ring = v["ring"]
     ring[:4, rows, at] = counts[rows].T
-    ring[4, rows, at] = clock
+    ring[4, rows, at] = clock[rows]
     if len(rows) != len(count):
         counts = np.where(kept[:, None], counts, 0.0)
     v["total"] += counts
-    v["steps"][min(step, len(c.plan.steps))] += counts
     count[rows] += 1.0
-    if c.plan.initial:
-        return
-    v["information"][rows] += information(
-        look.xc[rows], look.nc[rows], look.xb[rows], look.nb[rows]
-    )
-    _pairs(v, rows, count[rows])
+    compared = rows[~b.initial[rows]]
+    if len(compared):
+        v["information"][compared] += information(
+            look.xc[compared], look.nc[compared], look.xb[compared], look.nb[compared]
+        )
+        _pairs(v, compared, count[compared])
+    return counts
 
 
 def _pairs(v: Views, rows: NDArray[np.intp], count: Array) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelhandoff.api.vocabulary import Reason
+from modelhandoff.controller.abreast import Abreast
 from modelhandoff.controller.handoff_series import LastLook
 from modelhandoff.controller.telemetry import Telemetry
 from modelhandoff.metrics.collector import (
@@ -65,10 +66,14 @@ class Looks:
         # One judgement per turn of the event loop: looks fall due together, and two hundred of
         # them in a row would keep the lease from being renewed.
         self._turn = asyncio.Lock()
+        self._abreast = Abreast()
 
     def of_pass(self) -> Pass:
         """A new pass: the metrics are asked at most once until its answer has been stored."""
-        return Pass(self._collector, self._lag, self._telemetry, self._memory, self._turn)
+        return Pass(
+            self._collector, self._lag, self._telemetry, self._memory,
+            turn=self._turn, abreast=self._abreast,
+        )  # fmt: skip
 
     def _memory(self, attempt: str) -> Memory:
         """What is remembered of an attempt, by uid; of very many only the newest."""
@@ -88,13 +93,16 @@ class Pass:
         lag: float,
         telemetry: Telemetry,
         memory: Callable[[str], Memory],
+        *,
         turn: asyncio.Lock,
+        abreast: Abreast,
     ) -> None:
         self._collector = collector
         self._lag = lag
         self._telemetry = telemetry
         self._memory = memory
         self._turn = turn
+        self._abreast = abreast
         self._asked: _Asked | None = None
 
     async def collect(self, snapshot: Snapshot) -> Collected | None:
@@ -105,6 +113,8 @@ class Pass:
             return None
         now = snapshot.now.timestamp()
         answer = await self._ask(ctx, wanted, now)
+        if isinstance(answer, Closed):
+            await self._abreast.take(self._memory(ctx.attempt.uid), answer.intervals)
         if not isinstance(answer, Unknown):
             try:
                 async with self._turn:

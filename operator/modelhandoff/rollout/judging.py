@@ -74,6 +74,7 @@ class Memory:
         spec, bins, history, evidence: what the rest was made of.
         plan, found: the plan and the evidence behind the text.
         progress, verdict: the last question and its answer.
+        ahead: (evidence, interval, evidence after it), taken in beside other attempts' looks.
     """
 
     spec: ModelHandoffSpec | None = None
@@ -84,6 +85,13 @@ class Memory:
     found: Evidence | None = None
     progress: Progress | None = None
     verdict: Verdict | None = None
+    ahead: tuple[Evidence, Interval, Evidence] | None = None
+
+    def after(self, plan: Plan, found: Evidence, interval: Interval) -> Evidence:
+        """The evidence with one more interval, ready already if it was taken in ahead."""
+        if self.ahead is not None and self.ahead[0] is found and self.ahead[1] is interval:
+            return self.ahead[2]
+        return observe(plan, found, interval)
 
     def resume(self, spec: ModelHandoffSpec, bins: str, history: str, evidence: str) -> bool:
         """Whether this is about exactly this checkpoint."""
@@ -196,7 +204,8 @@ def judge_intervals(
                 Evidence.from_json(plan, json.loads(evidence)) if evidence else Evidence.start(plan)
             )
         for interval in intervals:
-            found = observe(plan, found, interval)
+            found = memory.after(plan, found, interval)
+        memory.ahead = None
         looks += len(counted)
         step_looks += sum(1 for i in counted if i.step == state.step)
         if intervals or not evidence:

@@ -22,7 +22,7 @@ def phi_after(plan, evidence):
     c = compiled(plan)
     v = c.layout.views(evidence.state)
     pair = phi_of(v["u2"], v["vu"], pairs_of(v["count"]))
-    return float(pair[0]), float(phi_two_arm(c, v)[0])
+    return float(pair[0]), float(phi_two_arm(c.banks, v)[0])
 
 
 PLAN = Plan(metrics=(RatePlan("errors", baseline_rate=0.005),), requests_per_interval=6000.0)
