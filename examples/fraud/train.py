@@ -12,7 +12,8 @@
 
 Each directory gets ``model.onnx``, ``reference.json`` (bins and counts of v1's training data,
 the same file for all: drift is judged on identical bins) and ``golden.jsonl`` (requests with
-the answers computed at training time). ``traffic.jsonl`` holds live requests and
+the answers computed at training time), and the papers of a handoff: ``card.md``, ``api.json``,
+``requirements.lock`` and ``sbom.json``. ``traffic.jsonl`` holds live requests and
 ``index.json`` versions, digests and the measured differences. Nothing here depends on the
 clock: the same seed and commit give the same files.
 """
@@ -34,6 +35,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 from graphs import build
 from learning import Network, area_under_curve, divergence, fit
+from papers import papers
 from transactions import FEATURES, MERCHANT, MERCHANT_CODES, NEW_CODE, Floats, Transactions, draw
 
 TRAINING_ROWS = 16_000
@@ -202,20 +204,28 @@ def write(out: Path, seed: int, commit: str) -> dict[str, Any]:
     baseline_scores = score(versions[0].network, holdout.features)
     index: dict[str, Any] = {"model": "fraud", "seed": seed, "commit": commit, "versions": {}}
     for version in versions:
+        scores = score(version.network, holdout.features)
+        auc = round(area_under_curve(scores, holdout.fraud), 4)
         files = {
             "model.onnx": version.model,
             "reference.json": json.dumps(document, indent=1).encode(),
             "golden.jsonl": lines(golden(version, rows)),
+            **papers(
+                version=version.version,
+                trait=version.trait.capitalize(),
+                seed=seed,
+                commit=commit,
+                auc=auc,
+            ),
         }
         directory = out / version.directory
         directory.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (directory / name).write_bytes(content)
-        scores = score(version.network, holdout.features)
         index["versions"][version.directory] = {
             "version": version.version,
             "trait": version.trait,
-            "auc": round(area_under_curve(scores, holdout.fraud), 4),
+            "auc": auc,
             "kl_to_v1": round(divergence(scores, baseline_scores, edges), 4),
             "files": {
                 name: {

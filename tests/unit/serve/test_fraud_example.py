@@ -219,7 +219,8 @@ def test_every_version_passes_its_own_verification(fraud, version):
     states = {name: check.state for name, check in found.items()}
     assert set(states) == {
         *("Artifacts", "ModelFormat", "ModelLoads", "ModelMetadata"),
-        *("GraphContract", "DataContract", "GoldenCases"),
+        *("GraphContract", "DataContract", "ApiContract", "GoldenCases"),
+        *("ModelCard", "PinnedEnvironment", "SBOM"),
     }
     assert set(states.values()) == {"Passed"}, found
     assert found["GoldenCases"].numbers["cases"] == 20
