@@ -20,6 +20,7 @@ from modelhandoff.errors import InvalidInputError, InvalidSpecError
 
 if TYPE_CHECKING:
     from modelhandoff.analysis import Plan
+    from modelhandoff.api.policy import PolicySpec
 
 MAX_BYTES = 4 * 1024 * 1024
 _PER = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -53,12 +54,9 @@ def load_handoff(path: Path, policy: Path | None = None) -> ModelHandoffSpec:
 
 def read_handoff(path: Path, policy: Path | None = None) -> tuple[dict[str, Any], ModelHandoffSpec]:
     """The one ModelHandoff in a YAML file as it is written, and its resolved spec."""
-    from modelhandoff.api.policy import HandoffPolicy
     from modelhandoff.api.resolve import check, resolve
 
-    preset = None
-    if policy is not None:
-        preset = HandoffPolicy.model_validate(_one(policy, "HandoffPolicy")).spec
+    preset = None if policy is None else read_policy(policy)
     manifest = _one(path, "ModelHandoff")
     wrong = check(manifest, preset)
     if wrong:
@@ -67,6 +65,13 @@ def read_handoff(path: Path, policy: Path | None = None) -> tuple[dict[str, Any]
         return manifest, resolve(manifest["spec"], preset)
     except InvalidSpecError as failure:
         refuse(f"{path}: {line}" for line in failure.errors)
+
+
+def read_policy(path: Path) -> PolicySpec:
+    """The spec of the one HandoffPolicy in a YAML file."""
+    from modelhandoff.api.policy import HandoffPolicy
+
+    return HandoffPolicy.model_validate(_one(path, "HandoffPolicy")).spec
 
 
 def _one(path: Path, kind: str) -> dict[str, Any]:

@@ -55,8 +55,8 @@ def verify(  # noqa: PLR0917 - typer: one parameter per option
 ) -> None:
     """Make the checks of the verification Job on this machine, before anybody else does.
 
-    Exit status: 0 all passed; 1 the handoff or a file cannot be read; 3 a check failed;
-    5 a check could not be made.
+    Exit status: 0 all passed; 1 the handoff or a file cannot be read; 3 a check failed, or the
+    policy forbids something; 5 a check could not be made.
     """
     from modelhandoff.cli import inputs, local
     from modelhandoff.errors import InvalidInputError
@@ -66,7 +66,10 @@ def verify(  # noqa: PLR0917 - typer: one parameter per option
         inputs.refuse([line])
     _need_libraries()
     file = local.handoff_file(path)
-    _, spec = inputs.read_handoff(file, policy)
+    manifest, spec = inputs.read_handoff(file, policy)
+    findings = _forbidden(manifest, policy)
+    for finding in findings:
+        typer.echo(f"{file}: {finding}", err=True)
     files = local.bundle(spec.candidate.artifacts, artifacts or file.parent)
     with tempfile.TemporaryDirectory(prefix="modelhandoff-verify-") as made:
         folder = Path(made)
@@ -78,7 +81,17 @@ def verify(  # noqa: PLR0917 - typer: one parameter per option
                 inputs.refuse(wrong)
             local.gather(files, folder)
         results = _check(spec, files, folder, timeout, _quiet if output else _tell)
-    _finish(results, _not_run(spec), output)
+    _finish(spec, results, findings, output)
+
+
+def _forbidden(manifest: dict[str, Any], policy: Path | None) -> list[str]:
+    """What the policy does not allow, in the words of ``kubectl handoff lint``."""
+    from modelhandoff.cli import inputs
+    from modelhandoff.cli.kubectl.lint import handoff_errors
+
+    if policy is None:
+        return []
+    return [str(line) for line in handoff_errors(manifest, inputs.read_policy(policy))]
 
 
 def _need_libraries() -> None:
@@ -151,22 +164,61 @@ def _not_run(spec: ModelHandoffSpec) -> list[str]:
     return [one.name for one in tenant_jobs(spec)]
 
 
-def _finish(results: Sequence[CheckStatus], not_run: list[str], output: Output | None) -> None:
+def _checklist(
+    spec: ModelHandoffSpec, results: Sequence[CheckStatus]
+) -> list[tuple[str, str, str]]:
+    """Name, status and message of every point, as the operator would say them now."""
+    from modelhandoff.rollout.attempt import AttemptState
+    from modelhandoff.rollout.checklist import Matter, points
+
+    state = AttemptState(checks=tuple(c.model_dump(mode="json", by_alias=True) for c in results))
+    found = points(Matter(spec, state, asked=True))
+    return [(str(kind), status, message) for kind, (status, _, message) in found.items()]
+
+
+def _finish(
+    spec: ModelHandoffSpec,
+    results: Sequence[CheckStatus],
+    findings: Sequence[str],
+    output: Output | None,
+) -> None:
     from modelhandoff.api.checks import verdict_of
 
-    verdict = verdict_of(check.state for check in results)
+    verdict = "Failed" if findings else verdict_of(check.state for check in results)
+    not_run, checklist = _not_run(spec), _checklist(spec, results)
     if output is Output.JSON:
         body: dict[str, Any] = {
             "verdict": verdict,
+            "findings": list(findings),
             "checks": [check.model_dump(mode="json", by_alias=True) for check in results],
             "notRun": not_run,
+            "checklist": [
+                {"type": kind, "status": status, "message": message}
+                for kind, status, message in checklist
+            ],
         }
         typer.echo(json.dumps(body, indent=2, ensure_ascii=False))
     else:
-        if not_run:
-            typer.echo(f"Not run here, but as Jobs of the cluster: {', '.join(not_run)}.")
-        passed = sum(check.state == "Passed" for check in results)
-        typer.echo(f"{verdict}: {passed} of {len(results)} checks passed.")
+        _sum_up(verdict, results, findings, not_run, checklist)
     ends = {"Failed": Exit.REJECTED, "Inconclusive": Exit.INCONCLUSIVE}
     if verdict in ends:
         raise typer.Exit(ends[verdict])
+
+
+def _sum_up(
+    verdict: str,
+    results: Sequence[CheckStatus],
+    findings: Sequence[str],
+    not_run: Sequence[str],
+    checklist: Sequence[tuple[str, str, str]],
+) -> None:
+    missing = [(kind, message) for kind, status, message in checklist if status != "True"]
+    done = len(checklist) - len(missing)
+    typer.echo(f"Checklist: {done}/{len(checklist)}.{' Not yet:' if missing else ''}")
+    for kind, message in missing:
+        typer.echo(f"  {kind}: {message}")
+    if not_run:
+        typer.echo(f"Not run here, but as Jobs of the cluster: {', '.join(not_run)}.")
+    passed = sum(check.state == "Passed" for check in results)
+    forbidden = f" The policy forbids {len(findings)} things." if findings else ""
+    typer.echo(f"{verdict}: {passed} of {len(results)} checks passed.{forbidden}")

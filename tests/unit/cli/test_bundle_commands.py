@@ -46,7 +46,7 @@ TERMS: dict[str, Any] = {
             "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
         }
     },
-    "governance": {"modelCard": {}, "pinnedEnvironment": True},
+    "governance": {"license": "Apache-2.0", "modelCard": {}, "pinnedEnvironment": True},
 }
 
 
@@ -88,8 +88,9 @@ def test_a_complete_bundle_passes_every_check_that_it_asks_for(tmp_path):
     done = call("verify", write(tmp_path))
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    assert lines[-1] == "Passed: 9 of 9 checks passed."
-    assert all(line.startswith("ok ") for line in lines[:-1])
+    assert lines[-1] == "Passed: 10 of 10 checks passed."
+    assert all(line.startswith("ok ") for line in lines[:10])
+    assert lines[10] == "Checklist: 4/8. Not yet:"
 
 
 def _spec(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -235,7 +236,10 @@ def test_pack_signs_and_verify_believes_the_policys_key_only(tmp_path):
             "apiVersion": "modelhandoff.dev/v1alpha1",
             "kind": "HandoffPolicy",
             "metadata": {"name": "default"},
-            "spec": {"trustedKeys": [{"name": name, "publicKey": public}]},
+            "spec": {
+                "metricSources": [{"name": "default", "url": "http://prometheus:9090"}],
+                "trustedKeys": [{"name": name, "publicKey": public}],
+            },
         }
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(policy))
     done = call("pack", home, "--key", tmp_path / "ours.pem")

@@ -20,7 +20,7 @@ COMMIT = "9fceb02d0ae598e95dc970b74767f19372d61af8"
 DECLARED = {
     *("Artifacts", "ModelFormat", "ModelLoads", "ModelMetadata"),
     *("GraphContract", "DataContract", "ApiContract", "GoldenCases"),
-    *("ModelCard", "PinnedEnvironment", "SBOM"),
+    *("ModelCard", "License", "Privacy", "PinnedEnvironment", "SBOM"),
 }
 
 
@@ -43,9 +43,14 @@ def run(script: str, *arguments: Any) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def answer(home: Path, *options: Any) -> tuple[int, dict[str, Any]]:
+    done = CliRunner().invoke(app, ["verify", str(home), "-o", "json", *map(str, options)])
+    return done.exit_code, json.loads(done.stdout)
+
+
 def verified(home: Path) -> tuple[int, dict[str, dict[str, Any]]]:
-    done = CliRunner().invoke(app, ["verify", str(home), "-o", "json"])
-    return done.exit_code, {one["name"]: one for one in json.loads(done.stdout)["checks"]}
+    code, found = answer(home)
+    return code, {one["name"]: one for one in found["checks"]}
 
 
 def test_every_declared_check_of_the_example_passes(rendered):
@@ -54,6 +59,36 @@ def test_every_declared_check_of_the_example_passes(rendered):
     assert (code, set(checks)) == (0, DECLARED)
     assert {one["state"] for one in checks.values()} == {"Passed"}, checks
     assert checks["GoldenCases"]["numbers"]["cases"] == 20
+
+
+def test_the_checklist_says_what_is_up_to_the_cluster_and_to_people(rendered):
+    done = CliRunner().invoke(app, ["verify", str(rendered)])
+
+    assert done.exit_code == 0, done.output
+    *_, head, first, second, last = done.stdout.splitlines()
+    assert head == "Checklist: 6/8. Not yet:"
+    assert first.startswith("  Reproduced: ")
+    assert second == "  Approved: spec.approvals: no role has to approve; add approvals.roles."
+    assert last == "Passed: 13 of 13 checks passed."
+
+
+def test_what_the_policy_forbids_is_told_before_the_checks(rendered, tmp_path):
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "apiVersion: modelhandoff.dev/v1alpha1\nkind: HandoffPolicy\nmetadata: {name: default}\n"
+        'spec: {metricSources: [{name: default, url: "http://prometheus:9090"}], '
+        "artifactHosts: [files.example]}\n"
+    )
+
+    code, found = answer(rendered, "--policy", policy)
+
+    assert code == 3
+    assert len(found["findings"]) == 7
+    assert found["findings"][0].startswith(
+        "spec.candidate.artifacts[0].uri: the host is not allowed; got https://models.example/"
+    )
+    assert found["verdict"] == "Failed"
+    assert {one["state"] for one in found["checks"]} == {"Passed"}
 
 
 def put(file: str, old: str, new: str) -> Callable[[Path], None]:

@@ -220,7 +220,7 @@ def test_every_version_passes_its_own_verification(fraud, version):
     assert set(states) == {
         *("Artifacts", "ModelFormat", "ModelLoads", "ModelMetadata"),
         *("GraphContract", "DataContract", "ApiContract", "GoldenCases"),
-        *("ModelCard", "PinnedEnvironment", "SBOM"),
+        *("ModelCard", "License", "Privacy", "PinnedEnvironment", "SBOM"),
     }
     assert set(states.values()) == {"Passed"}, found
     assert found["GoldenCases"].numbers["cases"] == 20
