@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from modelhandoff.api import names
 from modelhandoff.api.hashing import revision_hash
@@ -52,6 +53,13 @@ class Stage:
     def __str__(self) -> str:
         return self.name
 
+    def handoff(self) -> dict[str, Any]:
+        """Version 2 as it is applied on the way here."""
+        wanted = quick(V2)
+        if self.probation is not None:
+            wanted["spec"]["rollout"]["probation"] = self.probation
+        return wanted
+
 
 async def serving(place: World) -> None:
     """Version 1 serves, and nothing is under way."""
@@ -66,10 +74,7 @@ async def reach(place: World, stage: Stage) -> None:
     place.collector.candidate = stage.candidate
     place.stride = stage.stride
     stage.hold(place)
-    wanted = quick(V2)
-    if stage.probation is not None:
-        wanted["spec"]["rollout"]["probation"] = stage.probation
-    await place.apply(wanted)
+    await place.apply(stage.handoff())
     await place.run_until(lambda: len(place.attempts()) == 2 and stage.reached(place))
 
 

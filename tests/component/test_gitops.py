@@ -65,12 +65,12 @@ async def test_a_sync_of_the_same_manifest_is_a_no_op_in_every_phase(
     await serving(git)
     await reach(git, stage)
     before = git.handoff()
-    after = await sync(git, quick(V2))
+    after = await sync(git, stage.handoff())
     assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
     owners = owned(after)
     mine = owners.pop(ARGOCD)
     assert set(mine) == {"f:metadata", "f:spec"}
-    assert mine["f:spec"].keys() == {f"f:{key}" for key in quick(V2)["spec"]}
+    assert mine["f:spec"].keys() == {f"f:{key}" for key in stage.handoff()["spec"]}
     for manager, fields in owners.items():
         assert "f:spec" not in fields, manager
         assert set(fields) <= {"f:status", "f:metadata"}
