@@ -1,10 +1,13 @@
-"""Paired offline quality before any traffic: NDCG, AUC per query, error per user (2.8).
+"""Quality before any traffic, proven by a paired bootstrap over clusters (2.8).
 
-Not sequential: one test set, one look. Differences are paired per unit and resampled by cluster,
-because one user's queries are not independent.
+Not sequential: one test set, one look. Candidate and baseline answer the same rows, so a resample
+draws whole clusters (a query, a user: what belongs together is not independent) and both are
+measured on the same draw. What is compared is one quantity with "more is better"; it is proven
+when its lower bound reaches what is needed.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -15,132 +18,173 @@ from scipy.special import ndtr, ndtri
 
 from modelhandoff.analysis.wire import WireError
 
-__all__ = ["MIN_CLUSTERS", "OfflineResult", "OfflineVerdict", "paired_quality"]
+__all__ = [
+    "LEVEL", "MIN_CLUSTERS", "Bounds", "Proof", "Statistic", "bounds", "clusters_to_prove", "proof",
+    "resamples_for",
+]  # fmt: skip
 
 Array = NDArray[np.float64]
+Statistic = Callable[[Array], Array]
+"""From how often each cluster counts, (k, G), to p quantities, (k, p) or (k,). Total counts of
+zero, and of fractions, do not occur; a quantity without a value is NaN."""
 
+LEVEL: Final = 0.05
+"""Of each one-sided bound; both together are a 90 % interval."""
 MIN_CLUSTERS: Final = 30
+"""Below, no bootstrap can be trusted."""
+POWER: Final = 0.8
 RESAMPLES: Final = 10_000
+LEAST_RESAMPLES: Final = 1_000
+_WORK: Final = 400_000_000
+_CHUNK: Final = 1_000_000
+_JACKKNIFE: Final = 500
 
 
-class OfflineVerdict(StrEnum):
-    """What the paired differences say against the margin."""
+class Proof(StrEnum):
+    """What bounds say about a quantity that must not be below what is needed."""
 
-    Safe = "Safe"
-    Harm = "Harm"
+    Proven = "Proven"
+    Excluded = "Excluded"
     Unproven = "Unproven"
 
 
 @dataclass(frozen=True, slots=True)
-class OfflineResult:
-    """Mean difference candidate - baseline with one-sided bounds.
+class Bounds:
+    """Estimates of p quantities with one-sided bounds, each (p,), and what they rest on."""
 
-    ``p_harm`` is the bootstrap p-value of "not worse than -margin", ``log_e_harm`` its calibrated
-    e-value ``ln(p^(-1/2)/2)``, for mixing with other evidence.
-    """
-
-    estimate: float
-    lower: float
-    upper: float
-    margin: float
+    estimate: Array
+    lower: Array
+    upper: Array
     clusters: int
-    verdict: OfflineVerdict
-    p_harm: float
-    log_e_harm: float
+    resamples: int
 
 
-def paired_quality(
-    differences: Array,
-    clusters: Array,
-    margin: float,
+def resamples_for(rows: int) -> int:
+    """How many resamples a statistic over so many rows gets: 10,000, fewer above 40,000 rows."""
+    return max(LEAST_RESAMPLES, min(RESAMPLES, _WORK // max(rows, 1)))
+
+
+def bounds(
+    statistic: Statistic,
+    clusters: int,
     rng: np.random.Generator,
     *,
-    safe_level: float = 0.05,
-    harm_level: float = 0.01,
+    rows: int = 0,
+    level: float = LEVEL,
     resamples: int = RESAMPLES,
-) -> OfflineResult:
-    """One-sided BCa bounds of the mean paired difference, resampling whole clusters.
+) -> Bounds:
+    """One-sided BCa bounds (Efron 1987) of every quantity, resampling whole clusters.
+
+    The acceleration comes from a jackknife over at most 500 groups of clusters: sums of squares
+    and cubes of independent terms survive the grouping.
 
     Args:
-        differences: candidate minus baseline per unit, higher is better (negate losses).
-        clusters: user or query of each unit, any labels.
-        margin: tolerated loss >= 0; safe when the lower bound at ``safe_level`` lies above
-            -margin, harm when the upper bound at ``harm_level`` lies below it.
+        statistic: the quantities for many weightings of the clusters at once.
+        clusters: number of clusters G.
         rng: source of randomness (the caller's seed makes the result reproducible).
-        safe_level: level of the lower bound.
-        harm_level: level of the upper bound.
+        rows: values that the statistic handles per weighting; bounds the memory of one call.
+        level: of each bound.
         resamples: bootstrap resamples B.
 
     Raises:
-        WireError: fewer than 30 clusters (no bootstrap can be trusted there), lengths that
-            differ, or values that are not finite.
+        WireError: fewer than 30 clusters, or an estimate that is no number.
     """
-    if differences.ndim != 1 or differences.shape != clusters.shape or not len(differences):
-        raise WireError("differences", "one value and one cluster per unit", differences.shape)
-    if not np.isfinite(differences).all():
-        raise WireError("differences", "finite values", "NaN or infinity")
-    if not (math.isfinite(margin) and margin >= 0.0):
-        raise WireError("margin", "a margin >= 0", margin)
-    _, rows = np.unique(clusters, return_inverse=True)
-    sums = np.bincount(rows, weights=differences).astype(np.float64)
-    sizes = np.bincount(rows).astype(np.float64)
-    g = len(sums)
-    if g < MIN_CLUSTERS:
-        raise WireError("clusters", f"at least {MIN_CLUSTERS} clusters", g)
-    estimate = float(sums.sum() / sizes.sum())
-    means = _resampled(sums, sizes, rng, resamples)
-    if float(means.max() - means.min()) <= 1e-15 * max(abs(estimate), 1.0):
-        lower = upper = estimate
-        p = 1.0 if estimate >= -margin else 1.0 / (resamples + 1.0)
-    else:
-        bias, acceleration = _correction(sums, sizes, means, estimate)
-        lower = _bound(means, safe_level, bias, acceleration)
-        upper = _bound(means, 1.0 - harm_level, bias, acceleration)
-        # The smallest level at which the upper bound lies below -margin; never zero.
-        p = max(_level(means, -margin, bias, acceleration), 1.0 / (resamples + 1.0))
-    verdict = OfflineVerdict.Unproven
-    if lower > -margin:
-        verdict = OfflineVerdict.Safe
-    elif upper < -margin:
-        verdict = OfflineVerdict.Harm
-    log_e = math.log(0.5) - 0.5 * math.log(p)
-    return OfflineResult(estimate, lower, upper, margin, g, verdict, p, log_e)
+    if clusters < MIN_CLUSTERS:
+        raise WireError("clusters", f"at least {MIN_CLUSTERS} clusters", clusters)
+    estimate = _columns(statistic(np.ones((1, clusters))))[0]
+    if np.isnan(estimate).any():
+        raise WireError("statistic", "an estimate", "NaN")
+    chunk = max(1, _CHUNK // max(clusters, rows))
+    drawn = np.concatenate(
+        [
+            _columns(statistic(_draw(rng, min(chunk, resamples - at), clusters)))
+            for at in range(0, resamples, chunk)
+        ]
+    )
+    bias = _bias(drawn, estimate)
+    acceleration = _acceleration(statistic, clusters, rng, chunk)
+    # What has no value in a resample counts against whoever wants to prove something.
+    low, high = np.where(np.isnan(drawn), -np.inf, drawn), np.where(np.isnan(drawn), np.inf, drawn)
+    return Bounds(
+        estimate,
+        _quantile(low, level, bias, acceleration, up=False),
+        _quantile(high, 1.0 - level, bias, acceleration, up=True),
+        clusters,
+        resamples,
+    )
 
 
-def _resampled(sums: Array, sizes: Array, rng: np.random.Generator, resamples: int) -> Array:
-    out = np.empty(resamples)
-    g = len(sums)
-    chunk = max(1, 2_000_000 // g)
-    for at in range(0, resamples, chunk):
-        n = min(chunk, resamples - at)
-        picks = rng.integers(0, g, size=(n, g))
-        out[at : at + n] = sums[picks].sum(axis=1) / sizes[picks].sum(axis=1)
-    return out
+def proof(lower: float, upper: float, needed: float) -> Proof:
+    """Proven when the lower bound reaches what is needed, excluded when the upper does not."""
+    if lower >= needed:
+        return Proof.Proven
+    return Proof.Excluded if upper < needed else Proof.Unproven
 
 
-def _correction(sums: Array, sizes: Array, means: Array, estimate: float) -> tuple[float, float]:
-    """BCa bias z0 (ties count half) and acceleration a from the jackknife over clusters (Efron)."""
-    below = (means < estimate).mean() + 0.5 * (means == estimate).mean()
-    limit = 1.0 / (len(means) + 1.0)
-    bias = float(ndtri(min(max(float(below), limit), 1.0 - limit)))
-    left = (sums.sum() - sums) / (sizes.sum() - sizes)
-    gap = left.mean() - left
-    spread = float((gap**2).sum())
-    acceleration = float((gap**3).sum()) / (6.0 * spread**1.5) if spread > 0.0 else 0.0
-    return bias, acceleration
+def clusters_to_prove(
+    estimate: float, lower: float, needed: float, clusters: int, level: float = LEVEL
+) -> int | None:
+    """About how many clusters would prove the estimate, were it true, in four of five test sets.
+
+    From the distance between estimate and lower bound, which shrinks with the root of the number
+    of clusters. ``None`` when no number would: the estimate itself is not enough.
+    """
+    room, half = estimate - needed, estimate - lower
+    if not (room > 0.0 and math.isfinite(half)):
+        return None
+    z = -float(ndtri(level))
+    ratio = half / room * (z + float(ndtri(POWER))) / z
+    return math.ceil(clusters * ratio**2)
 
 
-def _bound(means: Array, level: float, bias: float, acceleration: float) -> float:
+def _columns(values: Array) -> Array:
+    return values if values.ndim == 2 else values[:, None]
+
+
+def _draw(rng: np.random.Generator, resamples: int, clusters: int) -> Array:
+    """How often each cluster is drawn when as many as there are are drawn with replacement."""
+    picks = rng.integers(0, clusters, size=(resamples, clusters))
+    picks += (np.arange(resamples) * clusters)[:, None]
+    counts = np.bincount(picks.ravel(), minlength=resamples * clusters)
+    return counts.reshape(resamples, clusters).astype(np.float64)
+
+
+def _bias(drawn: Array, estimate: Array) -> Array:
+    """The bias z0: normal quantile of the share of resamples below the estimate, ties half."""
+    below = (drawn < estimate).mean(axis=0) + 0.5 * (drawn == estimate).mean(axis=0)
+    limit = 1.0 / (len(drawn) + 1.0)
+    found: Array = ndtri(np.clip(below, limit, 1.0 - limit))
+    return found
+
+
+def _acceleration(
+    statistic: Statistic, clusters: int, rng: np.random.Generator, chunk: int
+) -> Array:
+    """The acceleration a: a sixth of the skewness of the groups' influence."""
+    groups = min(clusters, _JACKKNIFE)
+    group = rng.permutation(clusters) % groups
+    left = np.concatenate(
+        [
+            _columns(statistic((group != np.arange(at, min(at + chunk, groups))[:, None]) * 1.0))
+            for at in range(0, groups, chunk)
+        ]
+    )
+    known = np.isfinite(left).all(axis=0)
+    gap = np.where(known, left, 0.0)
+    gap = gap.mean(axis=0) - gap
+    spread = (gap**2).sum(axis=0)
+    flat = spread <= 0.0
+    found: Array = np.where(
+        flat, 0.0, (gap**3).sum(axis=0) / (6.0 * np.where(flat, 1.0, spread) ** 1.5)
+    )
+    return found
+
+
+def _quantile(drawn: Array, level: float, bias: Array, acceleration: Array, *, up: bool) -> Array:
     z = bias + float(ndtri(level))
-    adjusted = float(ndtr(bias + z / (1.0 - acceleration * z)))
-    return float(np.quantile(means, min(max(adjusted, 0.0), 1.0)))
-
-
-def _level(means: Array, threshold: float, bias: float, acceleration: float) -> float:
-    """Level at which the one-sided upper bound equals the threshold (inverse of BCa)."""
-    share = float((means > threshold).mean())
-    limit = 1.0 / (len(means) + 1.0)
-    at = float(ndtri(1.0 - min(max(share, limit), 1.0 - limit))) - bias
-    # at = z / (1 - a z) with z = bias + z_level
-    z = at / (1.0 + acceleration * at)
-    return float(ndtr(-(z - bias)))
+    adjusted = ndtr(bias + z / (1.0 - acceleration * z))
+    place = adjusted * (len(drawn) + 1.0)
+    rank = (np.ceil(place) if up else np.floor(place)).astype(np.int64) - 1
+    ordered = np.sort(drawn, axis=0)
+    found: Array = np.take_along_axis(ordered, np.clip(rank, 0, len(drawn) - 1)[None, :], axis=0)[0]
+    return found

@@ -69,6 +69,7 @@ class ArtifactRole(Word):
     TRAINING_CODE = "TrainingCode"
     ENVIRONMENT = "Environment"
     TEST_DATA = "TestData"
+    TEST_SET = "TestSet"
     API_CONTRACT = "ApiContract"
     REFERENCE = "Reference"
     DOCS = "Docs"

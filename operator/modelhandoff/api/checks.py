@@ -25,7 +25,7 @@ MAX_RECEIPT = 4096
 """As long as a termination message can be."""
 MAX_CHECKS = 32
 MAX_LINE = 500
-MAX_NUMBERS = 16
+MAX_NUMBERS = 64
 
 
 class CheckState(StrEnum):
@@ -51,6 +51,7 @@ class CheckName(StrEnum):
     DATA_CONTRACT = "DataContract"
     API_CONTRACT = "ApiContract"
     GOLDEN_CASES = "GoldenCases"
+    OFFLINE_METRICS = "OfflineMetrics"
     MODEL_CARD = "ModelCard"
     LICENSE = "License"
     PRIVACY = "Privacy"
@@ -73,7 +74,11 @@ CONTRACT_CHECKS = (
     CheckName.API_CONTRACT,
     CheckName.CANARY_CONTRACT,
 )
-ACCEPTANCE_CHECKS = (CheckName.GOLDEN_CASES, CheckName.CANARY_GOLDEN_CASES)
+ACCEPTANCE_CHECKS = (
+    CheckName.GOLDEN_CASES,
+    CheckName.OFFLINE_METRICS,
+    CheckName.CANARY_GOLDEN_CASES,
+)
 CANARY_CHECKS = (CheckName.CANARY_GOLDEN_CASES, CheckName.CANARY_CONTRACT)
 """Made by the warm-up Job on the pods of the candidate, all others by the verification Job."""
 GOVERNANCE_CHECKS = (

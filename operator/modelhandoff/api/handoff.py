@@ -157,11 +157,21 @@ def _watchable(spec: ModelHandoffSpec) -> bool:
     return any(m.type in ALONE_TYPES and m.role not in silent for m in spec.monitoring.metrics)
 
 
+def _smoke(spec: ModelHandoffSpec) -> bool:
+    return spec.acceptance is not None and spec.acceptance.smoke is not None
+
+
+def _offline(spec: ModelHandoffSpec) -> bool:
+    return spec.acceptance is not None and spec.acceptance.offline is not None
+
+
+_NO_SMOKE = "(!has(self.acceptance) || !has(self.acceptance.smoke))"
+_NO_OFFLINE = "(!has(self.acceptance) || !has(self.acceptance.offline))"
 _VERIFICATION_RULES = (
     _needs(
-        "!has(self.acceptance) || !has(self.acceptance.smoke)",
+        _NO_SMOKE,
         ArtifactRole.TEST_DATA,
-        lambda s: s.acceptance is None or s.acceptance.smoke is None,
+        lambda s: not _smoke(s),
     ),
     _needs(
         "!has(self.contracts.api.errors)",
@@ -180,6 +190,8 @@ _VERIFICATION_RULES = (
         wrong="nobody knows what to ask a CustomHTTP server to see whether it keeps its promises",
         allowed="an artifact with role: TestData or ApiContract",
     ),
+    _needs(_NO_OFFLINE, ArtifactRole.TEST_SET, lambda s: not _offline(s)),
+    _onnx(_NO_OFFLINE, "offline metrics", "acceptance", lambda s: not _offline(s)),
     _onnx(
         "(!has(self.contracts.api.inputs) && !has(self.contracts.api.outputs))",
         "inputs and outputs",

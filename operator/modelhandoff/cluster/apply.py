@@ -186,7 +186,7 @@ def attempt_manifest(action: CreateAttempt, handoff: HandoffView, settings: Clus
             "revision": action.revision,
             "ordinal": action.ordinal,
             "kind": action.kind,
-            "snapshot": render(action.spec, who, settings),
+            "snapshot": render(action.spec, who, settings, action.baseline),
         },
     }
     return owned(manifest, owner(handoff.name, handoff.uid))

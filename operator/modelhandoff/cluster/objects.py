@@ -16,14 +16,14 @@ from typing import Any
 from modelhandoff.api import names
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.tenant_jobs import tenant_jobs
-from modelhandoff.api.verification import needed
+from modelhandoff.api.verification import FrozenBaseline, needed
 from modelhandoff.cluster import kinds
 from modelhandoff.cluster.identity import Identity
 from modelhandoff.cluster.kinds import Kind
 from modelhandoff.cluster.pods import HTTP_PORT, pod_template
 from modelhandoff.cluster.settings import ClusterSettings
 from modelhandoff.cluster.tenant_jobs import tenant_job
-from modelhandoff.cluster.verification import verification_job
+from modelhandoff.cluster.verification import compared_with, verification_job
 from modelhandoff.cluster.warmup import warmup_job
 from modelhandoff.errors import RefusedError, cut
 
@@ -57,8 +57,17 @@ def _digest(job: Raw | None) -> str:
     return str(annotations.get(names.ANNOTATION_SPEC_DIGEST, ""))
 
 
-def render(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings) -> str:
-    """The attempt's snapshot: the resolved spec and everything rendered from it, as JSON text."""
+def render(
+    spec: ModelHandoffSpec,
+    who: Identity,
+    settings: ClusterSettings,
+    baseline: FrozenBaseline | None = None,
+) -> str:
+    """The attempt's snapshot: the resolved spec and everything rendered from it, as JSON text.
+
+    ``baseline`` is kept beside them, where the spec asks for a comparison.
+    """
+    compared = None if baseline is None else compared_with(baseline)
     objects = {
         "deployment": deployment(spec, who, settings),
         "service": service(who),
@@ -67,10 +76,12 @@ def render(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings) -> 
     if spec.candidate.serving.replicas > 1:
         objects["disruptionBudget"] = disruption_budget(who)
     if needed(spec):
-        objects["verification"] = verification_job(spec, who, settings)
+        objects["verification"] = verification_job(spec, who, settings, compared)
     for one in tenant_jobs(spec):
         objects[one.suffix] = tenant_job(one, spec, who, settings)
-    frozen = {"spec": spec.model_dump(mode="json", by_alias=True), "objects": objects}
+    frozen: Raw = {"spec": spec.model_dump(mode="json", by_alias=True), "objects": objects}
+    if compared is not None:
+        frozen["baseline"] = compared.model_dump(mode="json", by_alias=True)
     return json.dumps(frozen, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

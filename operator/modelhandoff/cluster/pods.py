@@ -16,6 +16,7 @@ from modelhandoff.api.addresses import last_part, without_tls
 from modelhandoff.api.candidate import Artifact, ArtifactRole, Gpu, Protocol, Serving
 from modelhandoff.api.handoff import ModelHandoffSpec
 from modelhandoff.api.monitoring import MetricType
+from modelhandoff.api.verification import BASELINE_ROLE
 from modelhandoff.cluster.mounts import mounts, volumes
 from modelhandoff.cluster.settings import ClusterSettings
 
@@ -28,6 +29,8 @@ FETCH = "fetch"
 """Name of the init container that fetches and checks the artifacts."""
 ARTIFACTS = "MODELHANDOFF_ARTIFACTS"
 """Of that container: the manifest that says what to fetch, and as which file."""
+BASELINE_FOLDER = "baseline/"
+"""Below ``MODEL_DIR``: where the baseline's artifacts lie in a verification Job."""
 HTTP_PORT = "http"
 GPU_PRODUCT = "nvidia.com/gpu.product"
 STARTUP_PERIOD = 1
@@ -93,21 +96,26 @@ def pod_template(
 
 
 def fetch_container(
-    artifacts: tuple[Artifact, ...], serving: Serving, settings: ClusterSettings
+    artifacts: tuple[Artifact, ...],
+    serving: Serving,
+    settings: ClusterSettings,
+    beside: tuple[Artifact, ...] = (),
 ) -> Raw:
     """The init container: the bytes that it checked are the bytes that are served.
 
-    Its pod needs the ``volumes`` of the same artifacts.
+    Its pod needs the ``volumes`` of the same artifacts, those ``beside`` last.
+
+    Args:
+        artifacts: of the bundle.
+        serving: names the secrets for private registries.
+        settings: of the operator.
+        beside: the baseline's, for a folder of their own.
     """
     manifest = [
-        {
-            "role": str(artifact.role),
-            "uri": artifact.uri,
-            "digest": artifact.digest,
-            "file": file,
-        }
-        for artifact, file in zip(artifacts, file_names(artifacts), strict=True)
+        *_wanted(artifacts, "", ""),
+        *_wanted(beside, BASELINE_ROLE, BASELINE_FOLDER),
     ]
+    artifacts = (*artifacts, *beside)
     return {
         "name": FETCH,
         "image": settings.fetch_image,
@@ -134,6 +142,18 @@ def fetch_container(
             *mounts(artifacts, serving),
         ],
     }
+
+
+def _wanted(artifacts: tuple[Artifact, ...], role: str, folder: str) -> list[Raw]:
+    return [
+        {
+            "role": f"{role}{artifact.role}",
+            "uri": artifact.uri,
+            "digest": artifact.digest,
+            "file": f"{folder}{file}",
+        }
+        for artifact, file in zip(artifacts, file_names(artifacts), strict=True)
+    ]
 
 
 def file_names(artifacts: tuple[Artifact, ...]) -> tuple[str, ...]:

@@ -16,13 +16,25 @@ from typing import Any
 from modelhandoff.api import names
 from modelhandoff.api.checks import MAX_BODY, Unreadable, read_body, read_receipt, sha256
 from modelhandoff.api.handoff import ModelHandoffSpec
-from modelhandoff.api.verification import CHECK_BUDGET, job_budget, spec_document
+from modelhandoff.api.verification import (
+    CHECK_BUDGET,
+    FrozenBaseline,
+    job_budget,
+    spec_document,
+)
 from modelhandoff.cluster import kinds
 from modelhandoff.cluster.client import Client
 from modelhandoff.cluster.identity import Identity
 from modelhandoff.cluster.jobs import CHECK, job, worker
 from modelhandoff.cluster.mounts import volumes
-from modelhandoff.cluster.pods import ARTIFACTS, FETCH, MODEL_DIR, fetch_container, file_names
+from modelhandoff.cluster.pods import (
+    ARTIFACTS,
+    BASELINE_FOLDER,
+    FETCH,
+    MODEL_DIR,
+    fetch_container,
+    file_names,
+)
 from modelhandoff.cluster.settings import ClusterSettings
 from modelhandoff.errors import ConflictError, GoneError, RefusedError, cut
 from modelhandoff.rollout.diagnosis import FETCH_MISMATCH
@@ -45,31 +57,48 @@ _UNITS = {
 }
 
 
-def verification_job(spec: ModelHandoffSpec, who: Identity, settings: ClusterSettings) -> Raw:
-    """The Job of one attempt, without its owner."""
+def verification_job(
+    spec: ModelHandoffSpec,
+    who: Identity,
+    settings: ClusterSettings,
+    baseline: FrozenBaseline | None = None,
+) -> Raw:
+    """The Job of one attempt, without its owner; ``baseline`` as :func:`compared_with` made it."""
     name = names.verification_job_name(who.attempt)
     document = spec_document(
-        spec.model_dump(mode="json", by_alias=True), file_names(spec.candidate.artifacts)
+        spec.model_dump(mode="json", by_alias=True),
+        file_names(spec.candidate.artifacts),
+        None if baseline is None else baseline.model_dump(mode="json", by_alias=True),
     )
-    memory = _memory(spec)
+    beside = () if baseline is None else baseline.artifacts
+    memory = _memory(spec) + (memory_bytes(baseline.memory) if beside and baseline else 0)
     made = job(
         name,
         who,
         seconds=int(job_budget(spec).total_seconds()),
         fails_on=[{"containerName": FETCH, "operator": "In", "values": [FETCH_MISMATCH]}],
-        init=[fetch_container(spec.candidate.artifacts, spec.candidate.serving, settings)],
+        init=[fetch_container(spec.candidate.artifacts, spec.candidate.serving, settings, beside)],
         container=_checker(memory, settings),
         volumes=[
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
             {"name": "spec", "configMap": {"name": name}},
-            *volumes(spec.candidate.artifacts, spec.candidate.serving),
+            *volumes((*spec.candidate.artifacts, *beside), spec.candidate.serving),
         ],
     )
     made["metadata"]["annotations"] = {names.ANNOTATION_SPEC_DIGEST: sha256(document.encode())}
     return made
 
 
-def spec_map(rendered: Mapping[str, Any], spec: Mapping[str, Any]) -> Raw:
+def compared_with(baseline: FrozenBaseline) -> FrozenBaseline:
+    """The baseline with the names of its files, as an attempt's snapshot keeps it."""
+    return baseline.model_copy(update={"files": file_names(baseline.artifacts)})
+
+
+def spec_map(
+    rendered: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    baseline: Mapping[str, Any] | None = None,
+) -> Raw:
     """The ConfigMap with the spec that a rendered Job reads, without its owner.
 
     Made when it is needed: in the snapshot the spec would be a second time.
@@ -77,17 +106,19 @@ def spec_map(rendered: Mapping[str, Any], spec: Mapping[str, Any]) -> Raw:
     Args:
         rendered: the Job as the attempt's snapshot holds it.
         spec: the resolved spec as the attempt's snapshot holds it.
+        baseline: likewise; nothing when none is asked for.
     """
     fetch = rendered["spec"]["template"]["spec"]["initContainers"][0]
     manifest = next(e["value"] for e in fetch["env"] if e["name"] == ARTIFACTS)
-    files = [artifact["file"] for artifact in json.loads(manifest)]
+    named = (artifact["file"] for artifact in json.loads(manifest))
+    files = [file for file in named if not file.startswith(BASELINE_FOLDER)]
     meta = rendered["metadata"]
     return {
         "apiVersion": kinds.CONFIG_MAP.api_version,
         "kind": kinds.CONFIG_MAP.name,
         "metadata": {key: meta[key] for key in ("name", "namespace", "labels")},
         "immutable": True,
-        "data": {SPEC_FILE: spec_document(spec, files)},
+        "data": {SPEC_FILE: spec_document(spec, files, baseline)},
     }
 
 

@@ -291,9 +291,11 @@ async def run_verification(shop: Workshop, action: RunVerification) -> None:
     raw = shop.store.get(ATTEMPT, shop.namespace, action.attempt)
     if raw is None:
         raise ConflictError(f"HandoffAttempt {shop.namespace}/{action.attempt} is gone")
-    spec = json.loads(raw["spec"]["snapshot"])["spec"]
+    snapshot = json.loads(raw["spec"]["snapshot"])
     mine = attempt_owner(action.attempt, raw["metadata"].get("uid", ""))
-    await shop.make(CONFIG_MAP, owned(spec_map(job, spec), mine))
+    await shop.make(
+        CONFIG_MAP, owned(spec_map(job, snapshot["spec"], snapshot.get("baseline")), mine)
+    )
     await shop.make(JOB, owned(job, mine))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from modelhandoff.analysis.verdict import Verdict
 from modelhandoff.api.handoff import ModelHandoffSpec
+from modelhandoff.api.verification import FrozenBaseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class CreateAttempt:
     ordinal: int
     kind: str
     spec: ModelHandoffSpec
+    baseline: FrozenBaseline | None = None
+    """What the candidate is compared with before any traffic, where it asks for that."""
 
 
 @dataclass(frozen=True, slots=True)

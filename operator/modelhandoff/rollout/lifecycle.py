@@ -15,6 +15,7 @@ from modelhandoff.rollout.actions import (
 )
 from modelhandoff.rollout.approving import rejected
 from modelhandoff.rollout.attempt import Stamp
+from modelhandoff.rollout.comparing import compared
 from modelhandoff.rollout.context import KIND_INITIAL, KIND_REFRESH, KIND_ROLLOUT, Context, Move
 from modelhandoff.rollout.latching import take_down
 from modelhandoff.rollout.snapshot import WorkloadView
@@ -168,6 +169,7 @@ def _create(ctx: Context) -> Move:
             ordinal=ordinal,
             kind=kind,
             spec=spec,
+            baseline=compared(ctx, spec, kind),
         ),
         reason=Reason.PENDING,
         sentence=f"New attempt for {spec.candidate.model.name} {spec.candidate.model.version}.",

@@ -17,7 +17,7 @@ from modelhandoff.api.checks import (
     read_receipt,
     verdict_of,
 )
-from modelhandoff.api.verification import job_budget
+from modelhandoff.api.verification import BASELINE_ROLE, job_budget
 from modelhandoff.api.vocabulary import Outcome, Phase, Reason
 from modelhandoff.errors import cut
 from modelhandoff.rollout.actions import Event, RecordChecks, RunVerification
@@ -138,6 +138,9 @@ def _without_report(ctx: Context, job: JobView, sentence: str) -> Move:
     """The Job has not said anything yet: wait within its budgets, or end the attempt."""
     pod = job.pod
     if pod is not None and pod.init_exit_code == FETCH_MISMATCH:
+        if f"fetch: {BASELINE_ROLE}" in pod.init_message:
+            said = f"A file of the baseline has changed: {cut(pod.init_message, 400)}"
+            return _gave_up(ctx, Reason.ARTIFACT_UNAVAILABLE, said)
         return take_down(ctx, Outcome.REJECT, Reason.ARTIFACT_MISMATCH, cut(pod.init_message, 500))
     if job.failed:
         unfetched = pod is not None and pod.init_exit_code not in (None, 0)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from modelhandoff.api.candidate import Artifact, ArtifactRole
 from modelhandoff.api.checks import FORMAT
 from modelhandoff.api.handoff import ModelHandoffSpec
+from modelhandoff.api.verification import FrozenBaseline
 from modelhandoff.errors import cut
 from modelhandoff.verify.findings import Failed
 
@@ -26,12 +27,32 @@ class BadSpec(Exception):
     """The spec file is not one that this program can read; the message is one line."""
 
 
+BASELINE: Final = "baseline"
+"""Folder below the model directory that the baseline's artifacts lie in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """The baseline that a bundle is compared with, and where its files lie."""
+
+    frozen: FrozenBaseline
+    files: tuple[tuple[Artifact, Path], ...] = ()
+
+    def first(self, role: ArtifactRole) -> Path | None:
+        """Path of the first artifact with a role."""
+        return next((path for artifact, path in self.files if artifact.role is role), None)
+
+
+_NOBODY: Final = FrozenBaseline(absent="no baseline is named in the spec file")
+
+
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The resolved spec, and every artifact with its path."""
+    """The resolved spec, every artifact with its path, and the baseline."""
 
     spec: ModelHandoffSpec
     files: tuple[tuple[Artifact, Path], ...]
+    baseline: Rival = Rival(_NOBODY)
 
     def all(self, role: ArtifactRole) -> tuple[Path, ...]:
         """Paths of the artifacts with a role, in the order of the spec."""
@@ -54,13 +75,21 @@ def read_bundle(document: bytes, directory: Path) -> Bundle:
             raise BadSpec(f"format: got {cut(raw['format'])}; allowed {FORMAT}")
         spec = ModelHandoffSpec.model_validate(raw["spec"])
         named = list(zip(spec.candidate.artifacts, raw["files"], strict=True))
+        frozen = FrozenBaseline.model_validate(raw["baseline"]) if "baseline" in raw else _NOBODY
+        theirs = list(zip(frozen.artifacts, frozen.files, strict=True))
     except (ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
         raise BadSpec(f"the spec file cannot be read; got {cut(error, 200)}") from None
     if any(
-        not isinstance(file, str) or "/" in file or file in ("", ".", "..") for _, file in named
+        not isinstance(file, str) or "/" in file or file in ("", ".", "..")
+        for _, file in (*named, *theirs)
     ):
         raise BadSpec("files: a name is no plain file name")
-    return Bundle(spec, tuple((artifact, directory / file) for artifact, file in named))
+    below = directory / BASELINE
+    return Bundle(
+        spec,
+        tuple((artifact, directory / file) for artifact, file in named),
+        Rival(frozen, tuple((artifact, below / file) for artifact, file in theirs)),
+    )
 
 
 def read_bytes(path: Path, limit: int = MAX_DOCUMENT) -> bytes:
@@ -69,7 +98,7 @@ def read_bytes(path: Path, limit: int = MAX_DOCUMENT) -> bytes:
     Raises:
         Failed: no regular file, empty, or longer than ``limit``.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         data = file.read(limit + 1)
     if not data:
         raise Failed(f"{path.name}: is empty")
@@ -78,7 +107,12 @@ def read_bytes(path: Path, limit: int = MAX_DOCUMENT) -> bytes:
     return data
 
 
-def _opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BinaryIO:
+    """A regular file, open for reading.
+
+    Raises:
+        Failed: it is none.
+    """
     if path.is_symlink() or not path.is_file():
         raise Failed(f"{path.name}: is no regular file")
     return path.open("rb")
@@ -132,7 +166,7 @@ def read_first_line(path: Path, limit: int) -> str:
     Raises:
         Failed: as :func:`read_text`, of the line.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         data = file.readline(limit + 1)
     if not data:
         raise Failed(f"{path.name}: is empty")
@@ -152,7 +186,7 @@ def read_lines(path: Path, most: int = MAX_LINES) -> Iterator[tuple[str, Any]]:
         Failed: unreadable, a line that is no JSON or too long, too many lines, or none at all.
     """
     found = 0
-    with _opened(path) as file:
+    with opened(path) as file:
         number = 0
         while data := file.readline(MAX_LINE_BYTES + 1):
             number += 1

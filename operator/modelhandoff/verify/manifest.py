@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-MAX_ARTIFACTS: Final = 32
+MAX_ARTIFACTS: Final = 40
+"""32 of a bundle, and what is fetched of the baseline beside it."""
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _FILE: Final = re.compile(
     r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,199}){0,7}"

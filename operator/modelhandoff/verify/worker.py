@@ -44,6 +44,7 @@ def asked(bundle: Bundle) -> tuple[CheckName, ...]:
         CheckName.DATA_CONTRACT: spec.contracts.data is not None,
         CheckName.API_CONTRACT: bundle.first(ArtifactRole.API_CONTRACT) is not None,
         CheckName.GOLDEN_CASES: spec.acceptance is not None and spec.acceptance.smoke is not None,
+        CheckName.OFFLINE_METRICS: spec.acceptance is not None and bool(spec.acceptance.offline),
         CheckName.MODEL_CARD: governance is not None and governance.model_card is not None,
         CheckName.LICENSE: governance is not None
         and (governance.license is not None or governance.model_card is not None),
@@ -74,6 +75,7 @@ class Bench:
             CheckName.DATA_CONTRACT: self.data,
             CheckName.API_CONTRACT: self.api,
             CheckName.GOLDEN_CASES: self.golden,
+            CheckName.OFFLINE_METRICS: self.offline,
             CheckName.MODEL_CARD: self.card,
             CheckName.LICENSE: self.license,
             CheckName.PRIVACY: lambda: privacy.privacy(self.bundle),
@@ -197,6 +199,21 @@ class Bench:
                 "before any traffic."
             )
         return golden_cases(path, self.model, self.contract, acceptance.smoke)
+
+    def offline(self) -> Found:
+        """The metrics on the test set."""
+        from modelhandoff.verify.offline import offline_metrics
+        from modelhandoff.verify.rivals import players
+        from modelhandoff.verify.scoring import scored
+
+        path = self.bundle.first(ArtifactRole.TEST_SET)
+        acceptance = self.bundle.spec.acceptance
+        assert path is not None, "a rule of the spec"
+        assert acceptance is not None, "asked for only with offline metrics"
+        baseline = self.bundle.baseline.frozen
+        candidate, rival = players(self.bundle, self.model, self.reference)
+        answered = scored(path, acceptance, candidate, rival)
+        return offline_metrics(answered, acceptance, baseline.version, baseline.absent)
 
     def card(self) -> Found:
         """The model card."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from modelhandoff.api import names
+from modelhandoff.api.candidate import ArtifactRole
 from modelhandoff.api.checks import sha256
 from modelhandoff.api.resolve import resolve
-from modelhandoff.api.verification import job_budget
+from modelhandoff.api.verification import frozen_baseline, job_budget
 from modelhandoff.cluster import views
 from modelhandoff.cluster.objects import render, thaw
 from modelhandoff.cluster.verification import memory_bytes, spec_map, verification_job
@@ -94,6 +96,33 @@ def test_the_checks_may_use_what_a_serving_pod_may_and_never_less_than_a_gibibyt
     mib = 1024**2
     assert limits("256Mi") == ("1024Mi", 768 * mib)
     assert limits("4Gi") == ("4096Mi", 3840 * mib)
+
+
+def test_the_baselines_files_lie_beside_the_candidates_and_no_attempt_renders_them_anew():
+    scored = {**MODEL, "role": "TestSet", "uri": "https://models.example/testset.csv"}
+    metric = {"metric": "NDCG", "k": 10, "minRelativeChange": 0.02}
+    spec = resolve(
+        builders.spec(candidate={"artifacts": [MODEL, scored]}, acceptance={"offline": [metric]})
+    )
+    serving = frozen_baseline(resolve(builders.spec()), "0123456789")
+    snapshot = json.loads(render(spec, WHO, SETTINGS, serving))
+    job = snapshot["objects"]["verification"]
+    document = spec_map(job, snapshot["spec"], snapshot["baseline"])["data"]["spec.json"]
+    env = {
+        e["name"]: e["value"] for e in job["spec"]["template"]["spec"]["initContainers"][0]["env"]
+    }
+
+    files = {(w.role, w.file) for w in parse_manifest(env["MODELHANDOFF_ARTIFACTS"])}
+    assert files == {
+        ("Model", "model.onnx"),
+        ("TestSet", "testset.csv"),
+        ("Baseline Model", "baseline/model.onnx"),
+    }
+    digest = job["metadata"]["annotations"][names.ANNOTATION_SPEC_DIGEST]
+    assert sha256(document.encode()) == digest
+    rival = read_bundle(document.encode(), Path("/m")).baseline
+    assert rival.first(ArtifactRole.MODEL) == Path("/m/baseline/model.onnx")
+    assert rival.frozen.version == "1.4.0"
 
 
 @pytest.mark.parametrize(

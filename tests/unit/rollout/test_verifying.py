@@ -259,6 +259,19 @@ def test_bytes_with_another_digest_are_rejected_at_once():
     assert condition(model, "ArtifactsVerified")["status"] == "False"
 
 
+def test_a_baseline_file_with_another_digest_is_nobodys_fault():
+    model = asking()
+    model.job_runs = False
+    model.run()
+    stuck(model, init_exit_code=3, init_message="fetch: Baseline Model https://x: digest is wrong")
+
+    model.run()
+
+    assert model.state.phase == "Inconclusive"
+    assert model.state.verdict is not None
+    assert "A file of the baseline has changed: fetch: Baseline" in model.state.verdict.message
+
+
 def test_an_artifact_host_that_is_down_is_nobodys_fault():
     model = asking()
     model.job_runs = False

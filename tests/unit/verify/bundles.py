@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from modelhandoff.api.checks import CheckStatus
 from modelhandoff.api.resolve import resolve
-from modelhandoff.api.verification import spec_document
+from modelhandoff.api.verification import FrozenBaseline, spec_document
 from modelhandoff.cluster.pods import file_names
 from modelhandoff.verify.bundle import Bundle, read_bundle
 from modelhandoff.verify.findings import made
@@ -84,6 +84,7 @@ class Folder:
     files: dict[str, bytes] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     overrides: dict[str, Any] = field(default_factory=dict)
+    baseline: FrozenBaseline | None = None
 
     def document(self) -> bytes:
         """Write every file and return the spec file."""
@@ -100,6 +101,7 @@ class Folder:
         return spec_document(
             resolved.model_dump(mode="json", by_alias=True),
             file_names(resolved.candidate.artifacts),
+            None if self.baseline is None else self.baseline.model_dump(mode="json", by_alias=True),
         ).encode()
 
     def bundle(self) -> Bundle:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modelhandoff.api.acceptance import Smoke
+from modelhandoff.api.acceptance import (
+    Acceptance,
+    OfflineMetric,
+    OfflineRole,
+    Quality,
+    Smoke,
+    WithoutBaseline,
+)
 from modelhandoff.api.acceptance_jobs import AcceptanceTest, Reproduction, TestEvidence
 from modelhandoff.api.quantities import format_duration
 from modelhandoff.report.document import Block, Bullets, Code, Line, Paragraph
@@ -12,12 +19,27 @@ from modelhandoff.report.readme.subject import Subject
 from modelhandoff.report.readme.terms import told
 
 _SMOKE = ("absTolerance", "relTolerance", "topK")
+_OFFLINE = (
+    "metric",
+    "role",
+    "k",
+    "atPrecision",
+    "clusterBy",
+    "minValue",
+    "maxValue",
+    "minRelativeChange",
+    "nonInferiorityMargin",
+)
+_TEST_SET = ("label", "query", "weight", "output", "column", "threshold")
 _TEST = ("name", "image", "command", "timeout", "evidence")
 _AGAIN = ("image", "command", "within", "tolerance")
 _METRIC = ("name", "value", "tolerance")
 ACCEPTANCE_TERMS = frozenset(
     (
         *(f"acceptance.smoke.{one}" for one in _SMOKE),
+        *(f"acceptance.offline[].{one}" for one in _OFFLINE),
+        *(f"acceptance.testSet.{one}" for one in _TEST_SET),
+        "acceptance.withoutBaseline",
         *(f"acceptance.tests[].{one}" for one in _TEST),
         *(f"acceptance.reproduce.{one}" for one in _AGAIN),
         *(f"acceptance.reproduce.metrics[].{one}" for one in _METRIC),
@@ -31,6 +53,7 @@ def acceptance(subject: Subject) -> Iterator[Block]:
     if found is None:
         return
     yield from _smoke(found.smoke)
+    yield from _offline(found)
     yield from _tests(found.tests)
     yield from _reproduction(found.reproduce)
 
@@ -48,6 +71,49 @@ def _smoke(smoke: Smoke | None) -> Iterator[Block]:
             else "",
         )
     )
+
+
+def _offline(found: Acceptance) -> Iterator[Block]:
+    if not found.offline:
+        return
+    judged = found.judged
+    score = "The only output" if judged.output is None else f"Output {judged.output}"
+    place = "" if judged.column is None else f", number {judged.column} of each row,"
+    weight = "" if judged.weight is None else f", and weighted by {judged.weight}"
+    yield Paragraph(
+        (
+            "On the rows of the test set candidate and baseline are compared before any traffic. "
+            f"{score}{place} is judged against the column {judged.label}{weight}. "
+            f"Decisions are positive from {judged.threshold:g} on; rows of one {judged.query} are "
+            "one query. What must hold is proven by the lower end of a 90 % interval:",
+        )
+    )
+    yield Bullets(tuple((_metric(metric, found),) for metric in found.offline))
+    if found.compares:
+        stops = found.without_baseline is WithoutBaseline.INCONCLUSIVE
+        what = "the handoff stops as inconclusive" if stops else "comparisons are skipped"
+        yield Paragraph((f"When there is no earlier model to compare with, {what}.",))
+
+
+def _metric(metric: OfflineMetric, found: Acceptance) -> str:
+    at = [f"@{one:g}" for one in (metric.k, metric.at_precision) if one is not None]
+    asked = [
+        text.format(value)
+        for text, value in (
+            ("is at least {:g}", metric.min_value),
+            ("is at most {:g}", metric.max_value),
+            ("is worse than the baseline's by at most {:g}", metric.non_inferiority_margin),
+        )
+        if value is not None
+    ]
+    if metric.min_relative_change is not None:
+        share = 100 * metric.min_relative_change
+        asked.append(f"is at least {share:g} % better than the baseline's")
+    what = " and ".join(asked) or "is reported"
+    if metric.role is OfflineRole.SECONDARY:
+        what += ", which decides nothing"
+    rows = found.judged.query if metric.metric is Quality.NDCG else "row"
+    return f"{metric.metric}{''.join(at)} {what}; resampled by {metric.cluster_by or rows}."
 
 
 def _tests(tests: tuple[AcceptanceTest, ...]) -> Iterator[Block]:
