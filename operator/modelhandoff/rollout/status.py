@@ -6,6 +6,7 @@ nothing left to do, so every effect precedes the condition that claims it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -29,8 +30,12 @@ _MAX_REASON = 253
 
 def render(ctx: Context, move: Move) -> dict[str, Any]:
     """The status of the handoff as it is true now."""
+    whole, ctx = ctx, _spoken_of(ctx)
     state, attempt = ctx.state, ctx.attempt
     sentence = _sentence(ctx, move)
+    if ctx is not whole and not move.stalled:
+        tried = f"{whole.model} was tried in between: {whole.state.phase}"
+        sentence = f"{sentence} The handoff says again what serves; {tried}."
     found: dict[str, Any] = {
         "observedGeneration": ctx.handoff.generation,
         "message": cut(sentence, _MAX_SENTENCE),
@@ -71,7 +76,7 @@ def render(ctx: Context, move: Move) -> dict[str, Any]:
     action = next_action(ctx, move)
     if action:
         found["nextAction"] = action
-    history = _history(ctx)
+    history = _history(whole)
     if history:
         found["history"] = history
     if ctx.snapshot.exemptions:
@@ -99,6 +104,27 @@ def _matter(ctx: Context, move: Move) -> checklist.Matter | None:
         fetched=any(pod.init_exit_code == 0 for pod in pods),
         waiting=move.sentence if move.reason == Reason.AWAITING_APPROVAL else "",
     )
+
+
+def _spoken_of(ctx: Context) -> Context:
+    """The attempts up to the one that the status speaks of: as a rule all of them.
+
+    Who takes an edit back says again what serves. What was tried in between is history: nothing
+    of it stands any more, and nobody has to do anything about it.
+    """
+    if ctx.attempt is None or not _settled(ctx) or _current(ctx):
+        return ctx
+    served = [
+        a.ordinal
+        for a in ctx.snapshot.attempts
+        if a.handoff_uid == ctx.handoff.uid
+        and a.bundle == ctx.bundle
+        and AttemptState.from_status(a.status).phase is Phase.PROMOTED
+    ]
+    if not served:
+        return ctx
+    upto = tuple(a for a in ctx.snapshot.attempts if a.ordinal <= max(served))
+    return Context(dataclasses.replace(ctx.snapshot, attempts=upto), ctx.settings)
 
 
 def _sentence(ctx: Context, move: Move) -> str:

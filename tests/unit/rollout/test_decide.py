@@ -117,6 +117,33 @@ class TestRollout:
         assert model.attempt.ordinal == 3
         assert model.share() == 10
 
+    def test_taking_an_edit_back_leaves_no_failure_in_the_status(self) -> None:
+        model = Model().promoted("1.0.0")
+        serving = copy.deepcopy(model.raw_spec)
+        model.edit("2.0.0")
+        model.said = OPEN
+        model.run()
+        model.look(HARM)
+        model.pass_time(seconds=11)
+        model.run()
+        assert model.status["phase"] == "RolledBack"
+        model.raw_spec = serving
+        model.run()
+        assert model.status["phase"] == "Promoted"
+        assert model.status["attemptRef"]["ordinal"] == 1
+        assert "nextAction" not in model.status
+        assert model.status["message"].startswith("fraud-classifier 1.0.0 serves all traffic since")
+        assert model.status["message"].endswith(
+            "The handoff says again what serves; fraud-classifier 2.0.0 was tried in between: "
+            "RolledBack."
+        )
+        assert condition(model, "Ready")["status"] == "True"
+        assert [one["outcome"] for one in model.status["history"]] == ["RolledBack", "Promoted"]
+        model.writes.clear()
+        model.pass_time(hours=5)
+        model.run()
+        assert not any(isinstance(write, CreateAttempt) for write in model.writes)
+
     def test_manual_promotion_waits_for_a_person(self) -> None:
         model = Model().promoted()
         model.edit("2.0.0")
