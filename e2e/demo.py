@@ -15,16 +15,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from rich.console import Console
 
 from e2e.cluster import Cluster
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.progress import Progress
-from e2e.stack import Stack
+from e2e.stack import ROOT, Stack
 from e2e.traffic import Summary, Traffic
 
 NAME = "demo"
 NAMESPACE = "payments"
+HANDOFFS = ROOT / "build" / "demo"
+"""Where `--keep` leaves what was applied."""
 RATE = 50.0
 """Requests a second; 10 % of them are about as much as the slow version can bear."""
 
@@ -89,6 +92,8 @@ def main() -> int:
     kept = False
     try:
         stack = Stack.start(NAME, attached=not given.keep, progress=Progress())
+        if given.keep:
+            write_handoffs(stack, story)
         ok = tell(stack, story)
         look_around(stack, console, given.keep)
         kept = given.keep
@@ -133,8 +138,25 @@ def tell(stack: Stack, story: Story) -> bool:
     )
     for failure in summary.failures:
         if failure.version is None:
-            story.say(f"  {failure}")
+            took = f"{failure.seconds:.1f} s, {failure.detail}".rstrip(", ")
+            story.say(f"  at {time.strftime('%H:%M:%S', time.gmtime(failure.at))} UTC: {took}")
+    if lost:
+        load = os.getloadavg()[0]
+        story.say(
+            f"All versions ended as told: {'yes' if ok else 'no'}. Load average {load:.0f} on "
+            f"{os.cpu_count()} cores: a busy machine cannot serve the slow version in time."
+        )
     return ok and lost == 0
+
+
+def write_handoffs(stack: Stack, story: Story) -> None:
+    """What the demo applies, as files to go on with."""
+    HANDOFFS.mkdir(parents=True, exist_ok=True)
+    for version in ("v1", *(chapter.directory for chapter in CHAPTERS)):
+        text = yaml.safe_dump(stack.handoff(version, NAMESPACE), sort_keys=False)
+        (HANDOFFS / f"{version}.yaml").write_text(text, encoding="utf-8")
+    story.say(f"export KUBECONFIG={stack.cluster.kubeconfig}   # to look on")
+    story.say(f"The handoffs are in {HANDOFFS.relative_to(ROOT)}/.")
 
 
 def play(stack: Stack, story: Story, traffic: Traffic, chapter: Chapter) -> bool:
@@ -176,11 +198,13 @@ def look_around(stack: Stack, console: Console, keep: bool) -> None:
     console.print()
     console.rule("Look around" if keep else "Look around next time: make demo KEEP=1", align="left")
     command: Callable[[str], None] = lambda text: console.print(f"  {text}", highlight=False)  # noqa: E731
+    command("export PATH=$PWD/.venv/bin:$PATH")
     command(f"export KUBECONFIG={cluster.kubeconfig}")
-    command(f"kubectl get mho -n {NAMESPACE} -o wide")
-    command(f"kubectl describe mho fraud -n {NAMESPACE}")
-    command(f"kubectl get handoffattempts -n {NAMESPACE}")
-    command(f"kubectl get httproute fraud -n {NAMESPACE} -o yaml")
+    command(f"kubectl-handoff status fraud -n {NAMESPACE}       # what serves, and what came of v5")
+    command(f"kubectl-handoff explain fraud -n {NAMESPACE}      # which rule decided, by how much")
+    command(f"kubectl-handoff report fraud -n {NAMESPACE}       # the whole decision")
+    command(f"kubectl-handoff history fraud -n {NAMESPACE}      # every attempt, newest first")
+    command(f"kubectl get mho,handoffattempts,httproutes -n {NAMESPACE}")
     if isinstance(cluster, Cluster):
         command(f"curl -s -H 'Host: fraud.example' http://{stack.gateway}/v2/models/fraud")
         if keep:

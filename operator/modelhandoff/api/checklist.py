@@ -138,7 +138,7 @@ def _runbook(spec: ModelHandoffSpec) -> Iterator[Gap]:
         yield Gap(
             "spec.rollout.rollbackPlan",
             "nobody has written how to go back",
-            "what people do when taking the traffic away is not enough",
+            "the steps for when removing the traffic is not enough",
         )
 
 

@@ -46,7 +46,8 @@ TODO
 TODO
 """
 _HANDOFF: Final = """\
-# Made by `modelhandoff init`. Every TODO is for you: `kubectl handoff lint {file}` names them.
+# Made by `modelhandoff init`. Every TODO here and in card.md is for you; those that no handoff may have
+# are named by `kubectl handoff lint {file}`.
 apiVersion: modelhandoff.dev/v1alpha1
 kind: ModelHandoff
 metadata: {{name: {name}, namespace: default}}
@@ -145,7 +146,7 @@ def init(
     typer.echo(
         f"next: kubectl handoff lint {folder}/handoff.yaml   # what is still to be filled in"
     )
-    typer.echo(f"      modelhandoff pack {folder} && modelhandoff verify {folder}")
+    typer.echo(f"then: modelhandoff pack {folder} && modelhandoff verify {folder}")
 
 
 def _known(model: Path, name: str, metadata: Mapping[str, str]) -> Known:

@@ -53,9 +53,14 @@ def load_handoff(path: Path, policy: Path | None = None) -> ModelHandoffSpec:
 
 
 def read_handoff(path: Path, policy: Path | None = None) -> tuple[dict[str, Any], ModelHandoffSpec]:
-    """The one ModelHandoff in a YAML file as it is written, and its resolved spec."""
-    from modelhandoff.api.resolve import check, resolve
+    """The one ModelHandoff in a YAML file as it is written, and its resolved spec.
 
+    A folder stands for its ``handoff.yaml``.
+    """
+    from modelhandoff.api.resolve import check, resolve
+    from modelhandoff.cli.local import handoff_file
+
+    path = handoff_file(path)
     preset = None if policy is None else read_policy(policy)
     manifest = _one(path, "ModelHandoff")
     wrong = check(manifest, preset)

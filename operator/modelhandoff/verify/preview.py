@@ -51,7 +51,8 @@ def preview(path: Path, cases: int) -> Preview:
             outputs = encode_outputs(answer, model.outputs, [one.name for one in model.outputs])
             made.append({"request": request, "response": {"outputs": [_told(o) for o in outputs]}})
     except (ModelUnusable, ModelFailed, Unmakable, Refused) as error:
-        raise Unusable(f"{path}: {' '.join(str(error).split())[:300]}") from None
+        said = " ".join(str(error).split())[:300]
+        raise Unusable(said if said.startswith(f"{path}:") else f"{path}: {said}") from None
     return Preview(inputs, [one.as_json() for one in model.outputs], model.metadata, made)
 
 
