@@ -391,9 +391,9 @@ GOOD = {"role": "Model", "uri": "http://a/m", "digest": digest_of(b""), "file": 
     ("document", "said"),
     [
         ("{", "manifest: not JSON"),
-        ("{}", "manifest: must be a list of 1 to 32 artifacts"),
-        ([], "manifest: must be a list of 1 to 32 artifacts"),
-        ([GOOD] * 33, "manifest: must be a list of 1 to 32 artifacts"),
+        ("{}", "manifest: must be a list of 1 to 40 artifacts"),
+        ([], "manifest: must be a list of 1 to 40 artifacts"),
+        ([GOOD] * 41, "manifest: must be a list of 1 to 40 artifacts"),
         ([7], r"manifest\[0\]: must be an object with exactly"),
         ([{**GOOD, "mode": "x"}], r"manifest\[0\]: must be an object with exactly"),
         ([{**GOOD, "uri": 7}], r"manifest\[0\]\.uri: must be text"),
