@@ -46,8 +46,8 @@ TODO
 TODO
 """
 _HANDOFF: Final = """\
-# Made by `modelhandoff init`. Every TODO here and in card.md is for you; those that no handoff may have
-# are named by `kubectl handoff lint {file}`.
+# Made by `modelhandoff init`. Every TODO here and in card.md is for you; `kubectl handoff lint` names
+# those that no handoff may have.
 apiVersion: modelhandoff.dev/v1alpha1
 kind: ModelHandoff
 metadata: {{name: {name}, namespace: default}}
@@ -199,7 +199,6 @@ def _files(model: Path, known: Known, seen: Preview) -> dict[str, str]:
     )
     card = _CARD.format(name=known.name, version=known.version)
     handoff = _HANDOFF.format(
-        file="handoff.yaml",
         todo=TODO,
         name=known.name,
         version=known.version,
