@@ -46,8 +46,8 @@ TODO
 TODO
 """
 _HANDOFF: Final = """\
-# Made by `modelhandoff init`. Every TODO here and in card.md is for you; `kubectl handoff lint` names
-# those that no handoff may have.
+# Made by `modelhandoff init`. Every TODO here and in card.md is for you; `kubectl handoff lint`
+# names those that no handoff may have.
 apiVersion: modelhandoff.dev/v1alpha1
 kind: ModelHandoff
 metadata: {{name: {name}, namespace: default}}
