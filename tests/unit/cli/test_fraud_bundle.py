@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from modelhandoff.api.checks import CheckStatus
+from modelhandoff.api.verification import spec_document
+from modelhandoff.cli.inputs import read_handoff
+from modelhandoff.cli.local import bundle
 from modelhandoff.cli.main import app
+from modelhandoff.verify.bundle import read_bundle
+from modelhandoff.verify.findings import made
+from modelhandoff.verify.worker import Bench, asked
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "fraud"
 COMMIT = "9fceb02d0ae598e95dc970b74767f19372d61af8"
@@ -51,6 +58,15 @@ def answer(home: Path, *options: Any) -> tuple[int, dict[str, Any]]:
 def verified(home: Path) -> tuple[int, dict[str, dict[str, Any]]]:
     code, found = answer(home)
     return code, {one["name"]: one for one in found["checks"]}
+
+
+def checked(home: Path) -> dict[str, CheckStatus]:
+    """The same checks in this process: a tenth of the time, for what is told a dozen times."""
+    _, spec = read_handoff(home)
+    files = [one.name for one in bundle(spec.candidate.artifacts, home)]
+    document = spec_document(spec.model_dump(mode="json", by_alias=True), files)
+    bench = Bench(read_bundle(document.encode(), home))
+    return {str(name): made(name, bench.checks[name]) for name in asked(bench.bundle)}
 
 
 def test_every_declared_check_of_the_example_passes(rendered):
@@ -155,11 +171,10 @@ def test_what_is_broken_fails_and_nothing_else(rendered, tmp_path, breaks, fails
     packed = CliRunner().invoke(app, ["pack", str(home)])
     assert packed.exit_code == 0, packed.output
 
-    code, checks = verified(home)
+    checks = checked(home)
 
-    assert code == 3
-    assert {name for name, one in checks.items() if one["state"] != "Passed"} == {fails}
-    assert says in checks[fails]["message"]
+    assert {name for name, one in checks.items() if one.state != "Passed"} == {fails}
+    assert says in checks[fails].message
 
 
 def test_one_other_byte_is_told_by_its_digest_alone(rendered, tmp_path):
