@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from model_signing import signing
 
-from e2e.cases import Case, Raw, condition
+from e2e.cases import STAYS, Case, Raw, condition
+from e2e.stack import ROOT
 from e2e.stack import policy as default_policy
 
 pytestmark = [pytest.mark.full_stack, pytest.mark.timeout(300, func_only=True)]
@@ -142,6 +146,60 @@ def test_only_what_a_trusted_key_signed_serves(case: Case, tmp_path: Path) -> No
         case.nothing_lost(least=20)
     finally:
         case.stack.cluster.kubectl("delete", "handoffpolicy", policy, "--ignore-not-found")
+
+
+def test_a_gain_on_the_test_set_must_be_proven_and_not_only_seen(case: Case) -> None:
+    old = case.serve("v1")
+    rows = holdout()
+    case.stack.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "holdout", "namespace": case.namespace},
+            "data": {"testset.csv": rows},
+        }
+    )
+    digest = f"sha256:{hashlib.sha256(rows.encode()).hexdigest()}"
+
+    def asking(gain: float) -> Raw:
+        document = case.handoff("v2", STAYS)
+        document["spec"]["candidate"]["artifacts"].append(
+            {"role": "TestSet", "uri": "configmap://holdout/testset.csv", "digest": digest}
+        )
+        document["spec"]["acceptance"]["offline"] = [{"metric": "AUC", "minRelativeChange": gain}]
+        return document
+
+    # Version 2 is about 4 % better on these rows, give or take 2.
+    case.stack.apply(asking(0.03))
+    status = case.wait("Rejected", timeout=120)
+    assert status["verdict"]["reason"] == "AcceptanceFailed"
+    assert "OfflineMetrics: AUC: is not proven; got +" in status["message"]
+    assert "over 1.0.0" in status["message"]
+    never_existed(case, status, old)
+
+    case.stack.apply(asking(0.005))
+    case.wait_weight(10, after=status["attemptRef"]["ordinal"])
+    checks = {c["name"]: c for c in case.attempt()["status"]["checks"]}
+    assert checks["OfflineMetrics"]["state"] == "Passed"
+    assert "is proven" in checks["OfflineMetrics"]["message"]
+    case.nothing_lost(least=20)
+
+
+def holdout() -> str:
+    """Labelled transactions that no version was trained on, as CSV."""
+    sys.path.insert(0, str(ROOT / "examples" / "fraud"))
+    try:
+        from transactions import FEATURES, MERCHANT, NEW_CODE, draw
+    finally:
+        sys.path.pop(0)
+    drawn = draw(9000, seed=77)
+    known = drawn.where(drawn.features[:, MERCHANT] != NEW_CODE)
+    text = io.StringIO()
+    table = np.column_stack([known.features, known.fraud])[:8000]
+    np.savetxt(
+        text, table, fmt="%.7g", delimiter=",", comments="", header=",".join((*FEATURES, "label"))
+    )
+    return text.getvalue()
 
 
 def key(path: Path) -> str:
