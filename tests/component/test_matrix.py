@@ -16,7 +16,6 @@ from tests.component.handoffs import V1, V2, V3
 from tests.component.invariants import check
 from tests.component.phases import (
     LONG,
-    PROBATION,
     PROMOTING,
     STAGES,
     STEP_1,
@@ -56,7 +55,7 @@ UNDISTURBED = {
 }
 LETTERS = {"Promoted": "P", "RolledBack": "R", "Aborted": "A", "Superseded": "S"}
 HOURS = 3 * 3600.0
-QUICK = (STEP_1, PROBATION, PROMOTING)
+QUICK = (STEP_1, PROMOTING)
 
 
 @dataclass(frozen=True)
