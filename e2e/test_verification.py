@@ -57,7 +57,7 @@ def test_a_server_that_names_another_version_is_rejected_by_its_pods_before_any_
 ) -> None:
     trace: Raw = {
         "contracts": {
-            "api": {"trace": {"requestIdHeader": "X-Call", "versionHeader": "X-Served-Version"}}
+            "api": {"trace": {"requestIdHeader": "X-Call", "versionHeader": "X-Model-Version"}}
         }
     }
     old = case.serve("v1", trace)
@@ -73,7 +73,7 @@ def test_a_server_that_names_another_version_is_rejected_by_its_pods_before_any_
 
     assert status["verdict"]["reason"] == "ContractBroken"
     assert (
-        "CanaryContract: golden.jsonl:1: header X-Served-Version of the answer is wrong; got 9.9.9"
+        "CanaryContract: golden.jsonl:1: header X-Model-Version of the answer is wrong; got 9.9.9"
         in status["message"]
     )
     assert condition(status, "ContractsValid")["status"] == "False"
