@@ -167,6 +167,7 @@ def test_a_gain_on_the_test_set_must_be_proven_and_not_only_seen(case: Case) -> 
             {"role": "TestSet", "uri": "configmap://holdout/testset.csv", "digest": digest}
         )
         document["spec"]["acceptance"]["offline"] = [{"metric": "AUC", "minRelativeChange": gain}]
+        document["spec"]["acceptance"]["testSet"] = {"output": "score"}
         return document
 
     # Version 2 is about 4 % better on these rows, give or take 2.
