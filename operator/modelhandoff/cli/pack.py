@@ -63,19 +63,20 @@ def pack(
     unpacked = local.missing(files)
     if unpacked:
         inputs.refuse(unpacked)
-    packed = "".join(_with_digests(text, _digests(files)))
+    digests = _digests(files)
+    packed = "".join(_with_digests(text, digests))
     if packed == text:
         typer.echo(f"{file}: {len(files)} digests are right")
     elif check:
         inputs.refuse(
             InvalidInputError(f"{file}: {one.name}", "the digest is not that of its file",
                               one.artifact.digest, digest)
-            for one, digest in zip(files, _digests(files), strict=True)
+            for one, digest in zip(files, digests, strict=True)
             if one.artifact.digest != digest
         )  # fmt: skip
     else:
         file.write_text(packed, encoding="utf-8")
-        changed = sum(f.artifact.digest != d for f, d in zip(files, _digests(files), strict=True))
+        changed = sum(f.artifact.digest != d for f, d in zip(files, digests, strict=True))
         typer.echo(f"{file}: {changed} of {len(files)} digests changed")
 
 

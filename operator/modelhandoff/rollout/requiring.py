@@ -7,20 +7,12 @@ checks that were skipped, or a policy that asks for more since the attempt began
 from __future__ import annotations
 
 from modelhandoff.api.candidate import ModelFormat
-from modelhandoff.api.vocabulary import ConditionType, Outcome, Reason
+from modelhandoff.api.vocabulary import CHECKLIST, ConditionType, Outcome, Reason
 from modelhandoff.rollout.checklist import Matter, points
 from modelhandoff.rollout.context import Context, Move
 from modelhandoff.rollout.latching import take_down
 
-_BEFORE_PODS = (
-    ConditionType.ARTIFACTS_VERIFIED,
-    ConditionType.REPRODUCED,
-    ConditionType.CONTRACTS_VALID,
-    ConditionType.ACCEPTANCE_PASSED,
-    ConditionType.MONITORING_READY,
-    ConditionType.RUNBOOK_COMPLETE,
-    ConditionType.GOVERNANCE_COMPLETE,
-)
+_BEFORE_PODS = tuple(kind for kind in CHECKLIST if kind is not ConditionType.APPROVED)
 """Points that are settled before people are asked; Approved is what they are asked for."""
 
 

@@ -20,6 +20,7 @@ from modelhandoff.rollout.attempt import AttemptState, span, stamp
 from modelhandoff.rollout.context import Context, Move
 from modelhandoff.rollout.history import told
 from modelhandoff.rollout.latching import merged, summary
+from modelhandoff.rollout.lifecycle import settled
 from modelhandoff.rollout.shares import on_probation, shares_of
 
 _MAX_HISTORY = 10
@@ -112,7 +113,7 @@ def _spoken_of(ctx: Context) -> Context:
     Who takes an edit back says again what serves. What was tried in between is history: nothing
     of it stands any more, and nobody has to do anything about it.
     """
-    if ctx.attempt is None or not _settled(ctx) or _current(ctx):
+    if ctx.attempt is None or not settled(ctx) or _current(ctx):
         return ctx
     served = [
         a.ordinal
@@ -229,7 +230,7 @@ def _values(ctx: Context, move: Move, sentence: str) -> Mapping[ConditionType, c
     reason = str(move.reason or Reason.PENDING)
     working = (ctx.active or attempt is None or not _current(ctx)) and not move.stalled
     promoted = attempt is not None and state.phase is Phase.PROMOTED and _current(ctx)
-    steady = (promoted or _settled(ctx)) and not move.stalled
+    steady = (promoted or settled(ctx)) and not move.stalled
     stalled = move.stalled or (not working and not steady)
     if steady:
         reason = str(Reason.STEADY)
@@ -392,15 +393,6 @@ def _weight(ctx: Context) -> int:
 def _current(ctx: Context) -> bool:
     """Whether the newest attempt is about what the handoff says now."""
     return ctx.attempt is not None and ctx.attempt.bundle == ctx.bundle
-
-
-def _settled(ctx: Context) -> bool:
-    return (
-        ctx.handoff.spec is not None
-        and not ctx.active
-        and ctx.stable is not None
-        and ctx.stable.bundle == ctx.bundle
-    )
 
 
 def _full_revision(ctx: Context, label: str) -> str:

@@ -32,9 +32,9 @@ from modelhandoff.rollout.context import Context, Move
 from modelhandoff.rollout.diagnosis import FETCH_MISMATCH, without_image, without_room
 from modelhandoff.rollout.latching import take_down
 from modelhandoff.rollout.snapshot import JobView, PodView, WorkView
+from modelhandoff.rollout.verifying import gave_up
 
 _RUNNING = "Running"
-_NOT_TO_BLAME = "This is not the model's fault. Retry when the cause is gone."
 _NEVER_STARTS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 )
@@ -178,8 +178,7 @@ def _judged(ctx: Context, stored: Mapping[str, Any]) -> Move:
     reason = str(stored.get("reason") or Reason.JOB_NOT_RUN)
     if stored.get("state") == CheckState.FAILED:
         return take_down(ctx, Outcome.REJECT, reason, line)
-    ended = line if line.endswith((".", "…")) else f"{line}."
-    return take_down(ctx, Outcome.INCONCLUSIVE, reason, f"{ended} {_NOT_TO_BLAME}")
+    return gave_up(ctx, reason, line)
 
 
 # What a Job comes to

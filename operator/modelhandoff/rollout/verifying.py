@@ -140,13 +140,13 @@ def _without_report(ctx: Context, job: JobView, sentence: str) -> Move:
     if pod is not None and pod.init_exit_code == FETCH_MISMATCH:
         if f"fetch: {BASELINE_ROLE}" in pod.init_message:
             said = f"A file of the baseline has changed: {cut(pod.init_message, 400)}"
-            return _gave_up(ctx, Reason.ARTIFACT_UNAVAILABLE, said)
+            return gave_up(ctx, Reason.ARTIFACT_UNAVAILABLE, said)
         return take_down(ctx, Outcome.REJECT, Reason.ARTIFACT_MISMATCH, cut(pod.init_message, 500))
     if job.failed:
         unfetched = pod is not None and pod.init_exit_code not in (None, 0)
         reason = Reason.ARTIFACT_UNAVAILABLE if unfetched else Reason.VERIFICATION_NOT_RUN
         message = cut(job.message or "no word why", 400)
-        return _gave_up(ctx, reason, f"The verification Job {job.name} failed: {message}")
+        return gave_up(ctx, reason, f"The verification Job {job.name} failed: {message}")
     if pod is not None:
         problem = without_room(ctx, pod) or without_image(ctx, pod) or without_claim(ctx, pod)
         if problem is not None:
@@ -154,7 +154,7 @@ def _without_report(ctx: Context, job: JobView, sentence: str) -> Move:
     left = ctx.left(job.started_at or ctx.state.phase_since, job_budget(ctx.spec))
     if left <= 0:
         said = f"The verification Job {job.name} has not ended in time: {_last_words(job, pod)}."
-        return _gave_up(ctx, Reason.VERIFICATION_NOT_RUN, said)
+        return gave_up(ctx, Reason.VERIFICATION_NOT_RUN, said)
     return Move(reason=Reason.VERIFYING, sentence=sentence, wait=left)
 
 
@@ -167,11 +167,12 @@ def _last_words(job: JobView, pod: PodView | None) -> str:
 def _wait(ctx: Context, problem: Problem) -> Move:
     left = problem.left
     if left <= 0:
-        return _gave_up(ctx, problem.reason, problem.message)
+        return gave_up(ctx, problem.reason, problem.message)
     said = f"{problem.message} Giving up in {left:.0f} s."
     return Move(reason=problem.reason, sentence=said, wait=left)
 
 
-def _gave_up(ctx: Context, reason: str, said: str) -> Move:
+def gave_up(ctx: Context, reason: str, said: str) -> Move:
+    """End the attempt before any pod of it, and say that the model is not to blame."""
     ended = said if said.endswith((".", "…")) else f"{said}."
     return take_down(ctx, Outcome.INCONCLUSIVE, reason, f"{ended} {NOT_TO_BLAME}")
